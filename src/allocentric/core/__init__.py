@@ -1,0 +1,1 @@
+"""Types, geometry, scoring, parsing, statistics, settings and run logs. Imports nothing else of the package."""
