@@ -105,7 +105,9 @@ def _list_index(target: list[Any], key: str, override: str) -> int:
 def _explain(problem: Any, cls: type[BaseModel]) -> str:
     location = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        return f"unknown setting {location!r}" + suggestion(str(problem["loc"][-1]), _keys_at(cls, problem["loc"][:-1]))
+        return f"unknown setting {location!r}" + suggestion(
+            str(problem["loc"][-1]), _keys_at(cls, problem["loc"][:-1])
+        )
     if problem["type"] == "missing":
         return f"the setting {location!r} is missing"
     got = json.dumps(problem["input"], default=str)

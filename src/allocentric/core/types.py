@@ -26,8 +26,8 @@ Image: TypeAlias = NDArray[np.uint8]
 # ----------------------------------------------------------------------------------------------------------- scenes
 
 Pattern = Literal[
-    "plain", "planks", "wood", "tiles", "bricks", "fabric", "stripes", "checker", "marble", "carpet", "leaves", "noise",
-    "books", "picture", "screen",
+    "plain", "planks", "wood", "tiles", "bricks", "fabric", "stripes", "checker", "marble", "carpet", "leaves",
+    "noise", "books", "picture", "screen",
 ]  # fmt: skip
 """Procedural textures every renderer knows; evaluated on coordinates of the object, so they need no UVs."""
 
