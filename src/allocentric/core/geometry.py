@@ -228,14 +228,14 @@ def _closest_on_segments(p0: Array, p1: Array, q0: Array, q1: Array) -> tuple[Ar
 
 
 def _common_point(a: Array, a_size: Array, b: Array, b_size: Array) -> Array:
-    """A point of both boxes, by alternating projection (they are known to meet)."""
-    point = (a[:3, 3] + b[:3, 3]) / 2
-    for _ in range(200):
-        previous = point
-        point = _clamp_to_box(_clamp_to_box(point[None], a, a_size), b, b_size)[0]
-        if np.linalg.norm(point - previous) < 1e-9:
-            break
-    return point
+    """A point of both boxes, which are known to meet: the point of `a` nearest to `b`, by bounded least squares."""
+    from scipy.optimize import lsq_linear
+
+    half = np.concatenate([a_size, b_size]) / 2
+    offsets = lsq_linear(
+        np.hstack([a[:3, :3], -b[:3, :3]]), b[:3, 3] - a[:3, 3], bounds=(-half, half), method="bvls", tol=1e-12
+    ).x
+    return np.asarray(a[:3, :3] @ offsets[:3] + a[:3, 3])
 
 
 # --------------------------------------------------------------------------------------------------------- polygons
