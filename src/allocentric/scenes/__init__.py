@@ -1,0 +1,1 @@
+"""Scenes: sources, renderers, walks, and where one can stand."""
