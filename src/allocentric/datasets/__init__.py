@@ -1,0 +1,1 @@
+"""Scenes and views -> items: question types, traces, sets, audits and exports."""
