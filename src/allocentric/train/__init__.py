@@ -1,0 +1,1 @@
+"""Training, and tiny models to try it on."""

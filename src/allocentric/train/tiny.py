@@ -1,0 +1,300 @@
+"""Tiny vision-language models with random weights, saved as real checkpoints are.
+
+They answer nonsense in milliseconds on a CPU, and everything that loads, serves, trains or scores the real families
+takes the same path with them: safetensors, a byte-level BPE tokenizer, a chat template and the processors' files.
+
+    python -m allocentric.train.tiny FOLDER --family qwen3_vl
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from allocentric.core.errors import MissingPackageError, UserError, suggestion
+
+_HIDDEN = 64
+_HEADS = 4
+_KEY_VALUE_HEADS = 2
+_HEAD_DIM = _HIDDEN // _HEADS
+_MROPE_SECTION = [4, 2, 2]
+"""Rotary pairs of time, row and column; they sum to half a head."""
+_VOCABULARY = 512
+_SPECIAL_TOKENS = (
+    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>",
+    "<|image_pad|>", "<|video_pad|>",
+)  # fmt: skip
+_PLAIN_TOKENS = ("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<think>", "</think>")
+"""One token each, but kept in decoded text."""
+
+_CHAT_TEMPLATE = """\
+{%- macro render(content) -%}
+{%- if content is string %}{{ content }}{% else %}
+{%- for part in content -%}
+{%- if part.type == 'image' -%}<|vision_start|><|image_pad|><|vision_end|>
+{%- elif part.type == 'video' -%}<|vision_start|><|video_pad|><|vision_end|>
+{%- else %}{{ part.text }}{% endif -%}
+{%- endfor -%}
+{%- endif -%}
+{%- endmacro -%}
+DEFAULT_SYSTEM{%- for message in messages -%}
+{{ '<|im_start|>' + message.role + '\\n' }}{{ render(message.content) }}{{ '<|im_end|>\\n' }}
+{%- endfor -%}
+{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif -%}
+"""
+_DEFAULT_SYSTEM = """\
+{%- if messages[0].role != 'system' %}{{ '<|im_start|>system\\nYou are a helpful assistant.<|im_end|>\\n' }}{% endif -%}
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Family:
+    """What tells one family of checkpoints from another."""
+
+    processor: str
+    """Class of the processor."""
+    video_processor: str
+    """Class of the video processor."""
+    patch_size: int
+    """Edge of a vision patch in pixels."""
+    mean: tuple[float, float, float]
+    """Subtracted from sRGB in [0, 1]."""
+    std: tuple[float, float, float]
+    """Divides the difference."""
+    default_system: bool
+    """The chat template adds a system message where there is none."""
+    vision: dict[str, Any]
+    """Fields of the vision tower's config beside the common ones."""
+    text: dict[str, Any]
+    """Fields of the language model's config beside the common ones."""
+
+
+_HALF = (0.5, 0.5, 0.5)
+_ROPE: dict[str, Any] = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": _MROPE_SECTION}
+_INTERLEAVED: dict[str, Any] = _ROPE | {"mrope_interleaved": True}
+
+FAMILIES: dict[str, Family] = {
+    "qwen2_5_vl": Family(
+        processor="Qwen2_5_VLProcessor",
+        video_processor="Qwen2VLVideoProcessor",
+        patch_size=14,
+        mean=(0.48145466, 0.4578275, 0.40821073),
+        std=(0.26862954, 0.26130258, 0.27577711),
+        default_system=True,
+        vision={"window_size": 56, "fullatt_block_indexes": [1], "tokens_per_second": 2},
+        text={"rope_parameters": _ROPE},
+    ),
+    "qwen3_vl": Family(
+        processor="Qwen3VLProcessor",
+        video_processor="Qwen3VLVideoProcessor",
+        patch_size=16,
+        mean=_HALF,
+        std=_HALF,
+        default_system=False,
+        vision={"num_position_embeddings": 64, "deepstack_visual_indexes": [0]},
+        text={"rope_parameters": _INTERLEAVED, "head_dim": _HEAD_DIM},
+    ),
+    "qwen3_5": Family(
+        processor="Qwen3VLProcessor",
+        video_processor="Qwen3VLVideoProcessor",
+        patch_size=16,
+        mean=_HALF,
+        std=_HALF,
+        default_system=False,
+        vision={"num_position_embeddings": 64},
+        text={
+            "rope_parameters": _INTERLEAVED | {"partial_rotary_factor": 1.0},
+            "head_dim": _HEAD_DIM,
+            "layer_types": ["linear_attention", "full_attention"],
+            "linear_key_head_dim": _HEAD_DIM,
+            "linear_value_head_dim": _HEAD_DIM,
+            "linear_num_key_heads": 2,
+            "linear_num_value_heads": 4,
+        },
+    ),
+}
+
+
+def build(folder: Path, family: str, seed: int = 0) -> Path:
+    """Write a tiny model of `family` to `folder`, as `save_pretrained` writes a real one; returns the folder.
+
+    The same family, seed and package versions give the same bytes.
+
+    Args:
+        folder: Created if need be; must be empty.
+        family: A key of `FAMILIES`.
+        seed: Of the weights.
+
+    Raises:
+        UserError: unknown family, or the folder holds something already.
+        MissingPackageError: torch or transformers is absent.
+    """
+    if family not in FAMILIES:
+        raise UserError(f"unknown model family {family!r}" + suggestion(family, FAMILIES))
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is there already; name a new or empty folder for the tiny model")
+    try:
+        import torch
+        from transformers import AutoModelForImageTextToText
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(error.name or "transformers", needed_for="a tiny model", extra="hf") from None
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = _tokenizer(FAMILIES[family])
+    tokenizer.save_pretrained(folder)
+    _save_processors(folder, FAMILIES[family])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = AutoModelForImageTextToText.from_config(_config(family, tokenizer), dtype=torch.float32)
+    model.generation_config = _generation_config(tokenizer)
+    model.save_pretrained(folder)
+    return folder
+
+
+def _config(family: str, tokenizer: Any) -> Any:
+    from transformers import AutoConfig
+
+    spec = FAMILIES[family]
+    ids = {name: tokenizer.convert_tokens_to_ids(f"<|{name}|>") for name in ("im_end", "endoftext")}
+    special = {
+        f"{name}_token_id": tokenizer.convert_tokens_to_ids(f"<|{token}|>")
+        for name, token in {
+            "image": "image_pad",
+            "video": "video_pad",
+            "vision_start": "vision_start",
+            "vision_end": "vision_end",
+        }.items()
+    }
+    text = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": _HIDDEN,
+        "intermediate_size": 2 * _HIDDEN,
+        "num_hidden_layers": 2,
+        "num_attention_heads": _HEADS,
+        "num_key_value_heads": _KEY_VALUE_HEADS,
+        "max_position_embeddings": 65536,
+        "bos_token_id": None,
+        "eos_token_id": ids["im_end"],
+        "pad_token_id": ids["endoftext"],
+        **spec.text,
+    }
+    vision = {
+        "depth": 2,
+        "hidden_size": _HIDDEN // 2,
+        "intermediate_size": _HIDDEN,
+        "num_heads": 2,
+        "patch_size": spec.patch_size,
+        "spatial_merge_size": 2,
+        "temporal_patch_size": 2,
+        "out_hidden_size": _HIDDEN,
+        **spec.vision,
+    }
+    return AutoConfig.for_model(family, text_config=text, vision_config=vision, **special)
+
+
+def _generation_config(tokenizer: Any) -> Any:
+    from transformers import GenerationConfig
+
+    end, pad = (tokenizer.convert_tokens_to_ids(token) for token in ("<|im_end|>", "<|endoftext|>"))
+    return GenerationConfig(do_sample=False, eos_token_id=[end, pad], pad_token_id=pad)
+
+
+def _tokenizer(spec: Family) -> Any:
+    """Byte-level BPE trained on the words of spatial questions, with the family's special tokens and chat template."""
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import Qwen2Tokenizer
+
+    trainer = ByteLevelBPETokenizer()
+    trainer.train_from_iterator(_corpus(), vocab_size=_VOCABULARY, min_frequency=2, show_progress=False)
+    state = json.loads(trainer.to_str())["model"]
+    tokenizer = Qwen2Tokenizer(
+        vocab=state["vocab"],
+        merges=[tuple(merge) for merge in state["merges"]],
+        unk_token=None,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        model_max_length=65536,
+    )
+    tokenizer.add_special_tokens({"additional_special_tokens": list(_SPECIAL_TOKENS)})
+    tokenizer.add_tokens(list(_PLAIN_TOKENS))
+    default_system = _DEFAULT_SYSTEM if spec.default_system else ""
+    tokenizer.chat_template = _CHAT_TEMPLATE.replace("DEFAULT_SYSTEM", default_system)
+    return tokenizer
+
+
+def _save_processors(folder: Path, spec: Family) -> None:
+    """The two processor files of a published checkpoint, readable with and without torchvision."""
+    common = {
+        "processor_class": spec.processor,
+        "patch_size": spec.patch_size,
+        "temporal_patch_size": 2,
+        "merge_size": 2,
+        "image_mean": list(spec.mean),
+        "image_std": list(spec.std),
+        "do_convert_rgb": True,
+        "do_resize": True,
+        "do_rescale": True,
+        "do_normalize": True,
+        "rescale_factor": 1 / 255,
+        "resample": 3,
+    }
+    block = (2 * spec.patch_size) ** 2
+    image = {"image_processor_type": "Qwen2VLImageProcessor", "size": _size(4 * block, 64 * block)}
+    per_clip = 8 if spec.video_processor == "Qwen3VLVideoProcessor" else 1
+    video = {
+        "video_processor_type": spec.video_processor,
+        "size": _size(4 * block, 32 * per_clip * block),
+        "fps": 2,
+        "min_frames": 2,
+        "max_frames": 64,
+        "do_sample_frames": True,
+        "cap_pixels_per_frame": False,
+    }
+    for name, values in {"preprocessor_config": image, "video_preprocessor_config": video}.items():
+        (folder / f"{name}.json").write_text(json.dumps(common | values, indent=2) + "\n", encoding="utf-8")
+
+
+def _size(fewest_px: int, most_px: int) -> dict[str, int]:
+    return {"shortest_edge": fewest_px, "longest_edge": most_px}
+
+
+def _corpus() -> Iterator[str]:
+    things = "chair table sofa bed lamp door window shelf sink stove toilet desk plant monitor pillow rug".split()
+    relations = "left right front back behind above below near far front-left front-right back-left back-right".split()
+    rooms = "kitchen bedroom bathroom living room office hallway".split()
+    for k, thing in enumerate(things):
+        for j, relation in enumerate(relations):
+            other = things[(k + j + 1) % len(things)]
+            yield f"If I am standing by the {thing} and facing the {other}, is the lamp to my {relation}?\n"
+            yield f"What is the distance between the {thing} and the {other} in meters? {k}.{j}\n"
+            yield f"How many {thing}(s) are in this {rooms[j % len(rooms)]}? {j}\n"
+            yield f"These are frames of a video. Options:\nA. {thing}\nB. {other}\nC. {relation}\nD. {rooms[0]}\n"
+            yield "Answer with the option's letter from the given choices directly.\n"
+            yield "Please answer the question using a single word or phrase.\nsystem\nuser\nassistant\n"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line: `FOLDER --family NAME|all --seed N`; `all` writes FOLDER/NAME for every family."""
+    parser = argparse.ArgumentParser(prog="python -m allocentric.train.tiny", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("folder", type=Path, help="where to write; must be new or empty")
+    parser.add_argument("--family", choices=[*FAMILIES, "all"], default="all", help="which architecture")
+    parser.add_argument("--seed", type=int, default=0, help="of the weights")
+    options = parser.parse_args(arguments)
+    try:
+        if options.family == "all":
+            for family in FAMILIES:
+                print(build(options.folder / family, family, options.seed))
+        else:
+            print(build(options.folder, options.family, options.seed))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
