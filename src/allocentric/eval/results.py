@@ -1,0 +1,183 @@
+"""From responses to the numbers of a leaderboard: scores, the published average, intervals, counts. No model here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allocentric.core.stats import Array, Interval, bootstrap, cluster_count, percentile_interval
+from allocentric.core.types import Item, Response, Score, Unreadable
+from allocentric.eval.protocol import Benchmark
+
+PERCENT = 100.0
+"""Scores are in [0, 1] inside and in percent in results.json and tables."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bootstrap:
+    """How intervals are made."""
+
+    replicates: int = 2000
+    """Number of bootstrap replicates."""
+    seed: int = 0
+    """Of the resampling; the same for every row, so that rows are comparable."""
+    level: float = 0.95
+    """Nominal coverage."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredRow:
+    """One model's scores under one profile, aligned with the items."""
+
+    scores: tuple[Score | None, ...]
+    """(N,); None where there is no answer."""
+
+    @property
+    def counted(self) -> NDArray[np.bool_]:
+        """(N,) True where the item is in the denominator."""
+        return np.array([score is not None and score.value is not None for score in self.scores], dtype=bool)
+
+    @property
+    def values(self) -> Array:
+        """(N,) scores in [0, 1], 0 where not counted."""
+        return np.array([0.0 if score is None or score.value is None else score.value for score in self.scores])
+
+    @property
+    def unreadable(self) -> NDArray[np.bool_]:
+        """(N,) True where there is a text but no answer in it."""
+        return np.array(
+            [score is not None and isinstance(score.answer, Unreadable) for score in self.scores], dtype=bool
+        )
+
+
+def score_row(
+    benchmark: Benchmark, items: Sequence[Item], responses: Mapping[str, Response], profile: str
+) -> ScoredRow:
+    """Score one model's responses (by item id) under `profile`. Failed and absent responses give None."""
+    return ScoredRow(scores=tuple(_score(benchmark, item, responses.get(item.id), profile) for item in items))
+
+
+def _score(benchmark: Benchmark, item: Item, response: Response | None, profile: str) -> Score | None:
+    if response is None or failed(response):
+        return None
+    return benchmark.score(item, response.text, profile)
+
+
+def failed(response: Response) -> bool:
+    """True where there is no answer because something went wrong, not because the model said nothing."""
+    return response.error is not None or response.finish_reason == "error"
+
+
+def summaries(
+    benchmark: Benchmark, items: Sequence[Item], rows: Mapping[tuple[str, str], ScoredRow], settings: Bootstrap
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """Overall, cells, intervals and counts of every row, in percent.
+
+    Args:
+        benchmark: Whose aggregate is used.
+        items: (N,) items the rows are aligned with.
+        rows: By (model label, profile).
+        settings: Of the intervals. All rows use the same resampled scenes.
+
+    Returns:
+        By the same keys `{"overall": cell, "cells": {name: cell}, "kinds": {name: cell}, "unreadable": n,
+        "unanswered": n, "left_out": n}` with cell = `{"score", "low", "high", "n", "unreadable", "chance"}`.
+    """
+    kinds = [item.kind for item in items]
+    chances = np.array([_number(benchmark.chance(item)) for item in items])
+    intervals = _intervals(benchmark, items, rows, settings)
+    return {key: _summary(benchmark, kinds, chances, row, intervals.get(key, {})) for key, row in rows.items()}
+
+
+def _intervals(
+    benchmark: Benchmark, items: Sequence[Item], rows: Mapping[tuple[str, str], ScoredRow], settings: Bootstrap
+) -> dict[tuple[str, str], dict[str, Interval]]:
+    kinds = np.array([item.kind for item in items])
+    scenes = [item.scene_id for item in items]
+    # Rows with the same scores (two profiles that agree everywhere) need one computation.
+    distinct: dict[bytes, list[tuple[str, str]]] = {}
+    for key, row in rows.items():
+        if row.counted.any():
+            distinct.setdefault(row.values.tobytes() + row.counted.tobytes(), []).append(key)
+    shown = [rows[keys[0]] for keys in distinct.values()]
+
+    def statistic(weights: Array) -> dict[str, Any]:
+        values = {}
+        for index, row in enumerate(shown):
+            mask = row.counted
+            part = benchmark.aggregate(list(kinds[mask]), row.values[mask], weights[:, mask])
+            values.update({f"{index} {name}": value for name, value in part.items()})
+        return values
+
+    replicated = bootstrap(statistic, scenes, replicates=settings.replicates, seed=settings.seed)
+    intervals: list[dict[str, Interval]] = [{} for _ in shown]
+    count = cluster_count(scenes)
+    for name, values in replicated.items():
+        index, _, cell = name.partition(" ")
+        intervals[int(index)][cell] = percentile_interval(values, clusters=count, level=settings.level)
+    return {key: intervals[index] for index, keys in enumerate(distinct.values()) for key in keys}
+
+
+def _summary(
+    benchmark: Benchmark, kinds: Sequence[str], chances: Array, row: ScoredRow, intervals: Mapping[str, Interval]
+) -> dict[str, Any]:
+    mask = row.counted
+    counted_kinds = [kind for kind, kept in zip(kinds, mask, strict=True) if kept]
+    point = benchmark.aggregate(counted_kinds, row.values[mask]) if mask.any() else {}
+    chance = _chance(benchmark, kinds, chances)
+    groups = {kind: benchmark.cells.get(kind, kind) for kind in kinds}
+
+    def cell(name: str, member: NDArray[np.bool_]) -> dict[str, Any]:
+        interval = intervals.get(name)
+        return {
+            "score": _percent(point.get(name)),
+            "low": _percent(interval.low if interval else None),
+            "high": _percent(interval.high if interval else None),
+            "n": int((member & mask).sum()),
+            "unreadable": int((member & row.unreadable).sum()),
+            "chance": _percent(chance.get(name)),
+        }
+
+    kind_of = np.array(kinds)
+    cell_of = np.array([groups[kind] for kind in kinds])
+    names = cell_names(benchmark, kinds)
+    inner = [kind for kind in benchmark.cells if groups.get(kind, kind) != kind]
+    return {
+        "overall": cell("overall", np.ones(len(kinds), dtype=bool)),
+        "cells": {name: cell(name, cell_of == name) for name in names},
+        "kinds": {kind: cell(kind, kind_of == kind) for kind in inner},
+        "unreadable": int(row.unreadable.sum()),
+        "unanswered": sum(score is None for score in row.scores),
+        "left_out": sum(score is not None and score.value is None for score in row.scores),
+    }
+
+
+def cell_names(benchmark: Benchmark, kinds: Sequence[str]) -> list[str]:
+    """Cells that occur, in the benchmark's order."""
+    present = {benchmark.cells.get(kind, kind) for kind in kinds}
+    return [name for name in dict.fromkeys([*benchmark.cells.values(), *sorted(present)]) if name in present]
+
+
+def _chance(benchmark: Benchmark, kinds: Sequence[str], chances: Array) -> dict[str, float]:
+    """Chance of every cell whose items all have one."""
+    known = np.isfinite(chances)
+    if not known.any():
+        return {}
+    values = benchmark.aggregate([kind for kind, kept in zip(kinds, known, strict=True) if kept], chances[known])
+    unknown = {kind for kind, kept in zip(kinds, known, strict=True) if not kept}
+    hidden = unknown | {benchmark.cells.get(kind, kind) for kind in unknown} | ({"overall"} if unknown else set())
+    return {name: float(value) for name, value in values.items() if name not in hidden}
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def _percent(value: float | None) -> float | None:
+    """In percent, rounded far below anything shown so that results.json is the same on every machine."""
+    return None if value is None or not isfinite(value) else round(PERCENT * float(value), 9)
