@@ -53,9 +53,9 @@ class RunLog:
         self.cut_bytes = 0
         """Length of the torn line that was cut at opening."""
         self._samples_fd = -1
-        with _disk_errors(folder):
+        with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock_fd = _lock(folder / "lock")
+            self._lock_fd = lock(folder / "lock")
             try:
                 self._open(settings)
             except BaseException:
@@ -86,7 +86,7 @@ class RunLog:
             UserError: The disk is full or failing. What was written before is intact, and the same command continues.
         """
         data = b"".join(json_bytes({"key": key, **record}) + b"\n" for key, record in records)
-        with _disk_errors(self.folder):
+        with disk_errors(self.folder):
             try:
                 _write_all(self._samples_fd, data, self._end)
                 os.fsync(self._samples_fd)
@@ -102,13 +102,13 @@ class RunLog:
     def say(self, line: str) -> None:
         """One line into log.txt, with the time."""
         stamp = datetime.now(UTC).isoformat(timespec="seconds")
-        with _disk_errors(self.folder), (self.folder / "log.txt").open("a", encoding="utf-8") as file:
+        with disk_errors(self.folder), (self.folder / "log.txt").open("a", encoding="utf-8") as file:
             file.write(f"{stamp} {' '.join(line.split())}\n")
 
     def write(self, name: str, text: str) -> Path:
         """Replace the file `name` of the folder, whole or not at all."""
         path = self.folder / name
-        with _disk_errors(self.folder):
+        with disk_errors(self.folder):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, text)
         return path
@@ -228,20 +228,21 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _disk_errors(folder: Path) -> Iterator[None]:
+def disk_errors(folder: Path) -> Iterator[None]:
+    """Turn what a disk answers (full, read-only, no such folder) into one line that names `folder`."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             what = f"the disk is full ({folder}); everything before is kept"
             raise UserError(f"{what}: free some space and repeat the same command to continue") from None
-        raise UserError(f"can't write the run folder {folder}: {error.strerror or error}") from None
+        raise UserError(f"can't write {folder}: {error.strerror or error}") from None
 
 
 # -------------------------------------------------------------------------------------------------------- one writer
 
 
-def _lock(path: Path) -> int:
+def lock(path: Path) -> int:
     """A lock the kernel drops when its process dies, so a dead run never blocks the next one."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
