@@ -8,6 +8,9 @@ Answers are computed from the published boxes, exactly as they are, tilted or no
 upright: its most vertical axis is brought to +z by the smallest rotation, about the centre, lengths kept; the angle is
 recorded as the attribute `removed_tilt_rad`. No rooms, walls or fronts are published, so none are made up; the one
 structure part, labelled "floor", is a slab under the extent of the drawn boxes, there to give pictures a ground.
+
+A box that a category lists twice, equal to the last digit, is one object (the printers of ScanNet scenes are listed
+like that; with one of each the boxes agree with the published counts).
 """
 
 from __future__ import annotations
@@ -128,7 +131,7 @@ def _scene(scene_id: str, record: Any, where: str, settings: Settings) -> Scene:
     objects = tuple(
         _object(f"{label}-{index}", label, box, f"{where}, field 'object_bbox.{label}[{index}]'")
         for label, instances in boxes.items()
-        for index, box in enumerate(_list(instances, f"{where}, field 'object_bbox.{label}'"))
+        for index, box in _distinct(_list(instances, f"{where}, field 'object_bbox.{label}'"))
     )
     return Scene(
         id=scene_id,
@@ -139,6 +142,11 @@ def _scene(scene_id: str, record: Any, where: str, settings: Settings) -> Scene:
         source=f"vsi_metadata/{dataset}",
         license=LICENSES.get(dataset, f"terms of {dataset}"),
     )
+
+
+def _distinct(boxes: list[Any]) -> list[tuple[int, Any]]:
+    """The boxes and their places in the list, repetitions left out."""
+    return [(index, box) for index, box in enumerate(boxes) if box not in boxes[:index]]
 
 
 def _object(object_id: str, label: str, box: Any, where: str) -> Object:
@@ -206,7 +214,9 @@ def _floor(objects: tuple[Object, ...], margin_m: float) -> tuple[Object, ...]:
 
 def _box_mesh(object_from_box: Array, size_m: Array, material: Material) -> Mesh:
     """The 12 triangles of a box given in another frame, flat normals."""
-    positions, normals, triangles = [], [], []
+    positions: list[Array] = []
+    normals: list[Array] = []
+    triangles: list[NDArray[np.int64]] = []
     for axis in range(3):
         for sign in (-1.0, 1.0):
             normal = np.zeros(3)
