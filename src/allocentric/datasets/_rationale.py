@@ -25,10 +25,11 @@ def rationale(item: Item) -> str:
 
 def training_text(item: Item) -> str:
     """`<think>rationale</think><answer>answer</answer>`; the answer is a letter or a number, as a scorer expects."""
-    return f"<think>{rationale(item)}</think><answer>{_short_answer(item)}</answer>"
+    return f"<think>{rationale(item)}</think><answer>{short_answer(item)}</answer>"
 
 
-def _short_answer(item: Item) -> str:
+def short_answer(item: Item) -> str:
+    """The answer as a letter or a number."""
     if isinstance(item.gold, Choice):
         return _LETTERS[item.gold.index]
     return f"{item.gold.value:g}" if isinstance(item.gold, Number) else str(item.gold)
@@ -37,7 +38,7 @@ def _short_answer(item: Item) -> str:
 def _spoken_answer(item: Item) -> str:
     if isinstance(item.gold, Choice):
         return f"{_LETTERS[item.gold.index]}. {item.choices[item.gold.index]}"
-    return _short_answer(item)
+    return short_answer(item)
 
 
 def _count(step: Step, steps: Sequence[Step]) -> str:
