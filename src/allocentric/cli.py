@@ -140,6 +140,167 @@ def check(
 
 
 @app.command()
+def make(
+    recipe: Annotated[Path, typer.Argument(help="Recipe YAML (configs/demo.yaml).")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the set; default data/<recipe name>.")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Processes; default one per core.")] = None,
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Generate a dataset: scenes, walks, frames, questions, audit, data card. Repeating the command continues it."""
+    import os
+
+    from allocentric.core.config import load_recipe
+    from allocentric.datasets.recipe import MakeRecipe
+    from allocentric.datasets.recipe import make as make_set
+
+    settings = load_recipe(recipe, MakeRecipe, overrides or ())
+    folder = out or Path("data") / settings.name
+    count = workers or len(os.sched_getaffinity(0))
+    summary = make_set(settings, folder, workers=count, progress=terminal.TerminalProgress())
+    if json:
+        terminal.print_json(summary)
+        return
+    rows = [
+        (kind, str(row["items"]), str(row["scenes"]), str(row["labels"])) for kind, row in summary["types"].items()
+    ]
+    terminal.print_table(["question type", "items", "scenes", "labels"], rows, notes=[f"set: {folder}"])
+
+
+@app.command("eval")
+def evaluate_recipe(
+    recipe: Annotated[Path, typer.Argument(help="Recipe YAML (configs/demo_eval.yaml), or a run's config.yaml.")],
+    runs: RunsFolder = Path("runs"),
+    overrides: Overrides = None,
+    json: Json = False,
+) -> int:
+    """Ask models, score their answers, write the run folder with its page. Repeating the command continues it."""
+    from allocentric.eval.report import write_report
+    from allocentric.eval.run import evaluate, load_eval_recipe
+
+    progress = terminal.TerminalProgress()
+    result = evaluate(load_eval_recipe(recipe, overrides or ()), runs, progress)
+    page = write_report(result.folder, progress=progress)
+    if json:
+        terminal.print_json({"folder": str(result.folder), "report": str(page), **result.results})
+    else:
+        _print_leaderboard(result.results, notes=[f"run: {result.folder}", f"page: {page}"])
+    return result.exit_code
+
+
+@app.command()
+def score(
+    source: Annotated[Path, typer.Argument(help='Run folder, or JSONL of {"id", "response"[, "model"]}.')],
+    benchmark: Annotated[str | None, typer.Option(help="Benchmark a response file answers.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Setting of that benchmark.")
+    ] = None,
+    profile: Annotated[str | None, typer.Option(help="Profile that heads the table.")] = None,
+    json: Json = False,
+) -> None:
+    """Score existing answers under every profile, without any model."""
+    from allocentric.core.config import apply_override
+    from allocentric.eval.scored import score as score_answers
+
+    values: dict[str, Any] | None = {"name": benchmark} if benchmark else None
+    for override in settings or ():
+        if values is None:
+            raise UserError("--set needs --benchmark: it sets a setting of the benchmark that is answered")
+        apply_override(values, override)
+    results = score_answers(source, profile=profile, benchmark=values)
+    if json:
+        terminal.print_json(results)
+        return
+    for name in results["profiles"]:
+        print(f"profile {name}")
+        _print_leaderboard({**results, "profile": name})
+    print(f"{len(results['disagreements'])} answers are scored differently by the profiles (--json lists them)")
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="Run folder.")],
+    second: Annotated[Path | None, typer.Argument(help="Another run folder; default the same.")] = None,
+    model: Annotated[str | None, typer.Option("--first", help="Model of the first run.")] = None,
+    other: Annotated[str | None, typer.Option("--second", help="Model of the second run.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Scoring profile; default the first run's.")] = None,
+    json: Json = False,
+) -> None:
+    """Compare two models on the same items: paired, clustered by scene, Holm-adjusted per type."""
+    from allocentric.eval import compare as paired
+    from allocentric.eval.scored import load_run
+
+    run = load_run(first)
+    against = load_run(second) if second else run
+    sides = paired.Side(run=run, label=run.label(model)), paired.Side(run=against, label=against.label(other))
+    result = paired.compare(*sides, profile=profile)
+    if json:
+        terminal.print_json(result)
+        return
+    columns = ["cell", result["first"], result["second"], "difference", "95 % interval", "p", "p (Holm)"]
+    rows = [_comparison_row("overall", result["overall"])]
+    rows += [_comparison_row(name, row) for name, row in result["cells"].items()]
+    notes = [
+        f"{result['n']} items in {result['scenes']} scenes under {result['profile']}; {len(result['flipped'])} differ",
+        f"smallest overall difference detectable with 80 % power: {_shown(result['detectable'])}",
+    ]
+    terminal.print_table(columns, rows, notes=notes)
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The page; default report.html in the (first) run.")
+    ] = None,
+) -> None:
+    """Write the page of a run again, or one leaderboard page over several runs."""
+    from allocentric.eval.report import write_leaderboard, write_report
+
+    if len(runs) == 1:
+        page = write_report(runs[0], page=out, progress=terminal.TerminalProgress())
+    else:
+        page = write_leaderboard(runs, out or Path("leaderboard.html"))
+    print(page)
+
+
+def _print_leaderboard(results: dict[str, Any], *, notes: list[str] | None = None) -> None:
+    from allocentric.eval.run import interval_text
+
+    profile = results["profile"]
+    shown = [(model, model["profiles"][profile]) for model in results["models"]]
+    cells = list(shown[0][1]["cells"])
+    rows = [
+        (
+            model["model"] + (" (baseline)" if model["baseline"] else ""),
+            interval_text(summary["overall"]),
+            *(_shown(summary["cells"][cell]["score"]) for cell in cells),
+            str(summary["unreadable"]),
+            str(model["failed"]),
+        )
+        for model, summary in shown
+    ]
+    first = shown[0][1]
+    rows.append(
+        ("chance", _shown(first["overall"]["chance"]), *(_shown(first["cells"][c]["chance"]) for c in cells), "", "")
+    )
+    facts = f"{results['items']['count']} items in {results['scenes']} scenes, profile {profile}, percent"
+    terminal.print_table(
+        ["model", "overall [95 %]", *cells, "unreadable", "failed"], rows, notes=[facts, *(notes or [])]
+    )
+
+
+def _comparison_row(name: str, row: dict[str, Any]) -> tuple[str, ...]:
+    interval = f"[{_shown(row['low'])}, {_shown(row['high'])}]"
+    p_values = (f"{row[key]:.3f}" if row.get(key) is not None else "" for key in ("p", "p_holm"))
+    return (name, _shown(row["first"]), _shown(row["second"]), _shown(row["difference"]), interval, *p_values)
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
+@app.command()
 def env(json: Json = False) -> None:
     """Print versions and hardware, for bug reports."""
     from allocentric.core.environment import environment

@@ -55,7 +55,7 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise SettingsError(f"{path}: expected a mapping of settings, got {type(values).__name__}")
     for override in overrides:
-        _apply_override(values, override)
+        apply_override(values, override)
     return values
 
 
@@ -69,7 +69,8 @@ def settings_hash(values: Mapping[str, Any], *, length: int = 10) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:length]
 
 
-def _apply_override(values: dict[str, Any], override: str) -> None:
+def apply_override(values: dict[str, Any], override: str) -> None:
+    """Set one value in nested settings: "walk.fps=5", "models.0.label=ours"; the value is YAML."""
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise SettingsError(f"expected an override like key=value, got {override!r}")
