@@ -1,0 +1,163 @@
+"""What an answer is worth: mean relative accuracy, options, orders, directions.
+
+The functions here are the only ones: a leaderboard, a reward and a check all call them. Text is read elsewhere
+(`core.parsing`, or the scoring profile of a benchmark).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from allocentric.core.types import Answer, Choice, Direction, FloatArray, Number, Order, Score, Text, Unreadable
+
+MRA_CONFIDENCES: NDArray[np.float64] = np.linspace(0.5, 0.95, 10)
+"""Confidence thresholds of VSI-Bench (arXiv 2412.14171, section 3), with the rounding of `linspace`."""
+MRA_TOLERANCES: NDArray[np.float64] = 1 - MRA_CONFIDENCES
+"""Largest relative errors that pass. Float64, not tidied: 1 - 0.8 is 0.19999999999999996, so an error of 0.2 fails it,
+and the published scores contain that."""
+_TOLERANCES: tuple[float, ...] = tuple(MRA_TOLERANCES.tolist())
+
+
+# ------------------------------------------------------------------------------------------------------------ numbers
+
+
+def relative_error(prediction: float, target: float) -> float:
+    """|prediction - target| / target in float64; NaN where the prediction is NaN.
+
+    At target 0 the limit is taken: 0 for a prediction of 0, else infinity.
+
+    Raises:
+        ValueError: the target is negative, infinite or NaN. The published expression passes everything below 0.
+    """
+    if not 0 <= target < math.inf:
+        raise ValueError(f"expected a finite target >= 0, got {target!r}")
+    if target == 0:
+        return math.nan if math.isnan(prediction) else 0.0 if prediction == 0 else math.inf
+    return abs(prediction - target) / target
+
+
+def mra_of_error(error: float) -> float:
+    """Share of the ten tolerances that a relative error meets; 0 for NaN."""
+    return sum([error <= tolerance for tolerance in _TOLERANCES]) / len(_TOLERANCES)
+
+
+@overload
+def mean_relative_accuracy(prediction: float | None, target: float) -> float: ...
+@overload
+def mean_relative_accuracy(prediction: FloatArray, target: ArrayLike) -> NDArray[np.float64]: ...
+def mean_relative_accuracy(prediction: Any, target: Any) -> Any:
+    """Mean relative accuracy (MRA) of VSI-Bench: mean over C = 0.5, 0.55 ... 0.95 of |p - t| / t <= 1 - C.
+
+    The expression and its float64 rounding are those of vision-x-nyu/thinking-in-space@51e089c
+    (lmms_eval/tasks/vsibench/utils.py); the paper writes a strict `<`, the code does not.
+
+    Args:
+        prediction: A number, or an array; None and NaN score 0.
+        target: The right number, or an array that broadcasts against the predictions; finite and >= 0. At 0, where
+            the published code divides by zero, only a prediction of 0 scores, and scores 1.
+
+    Returns:
+        In [0, 1]: a float, or an array of the broadcast shape for array predictions.
+
+    Raises:
+        ValueError: a target is negative, infinite or NaN.
+    """
+    if isinstance(prediction, np.ndarray):
+        passed: NDArray[np.float64] = mean_relative_accuracy_vector(prediction, target).mean(axis=-1)
+        return passed
+    if prediction is None:
+        return mra_of_error(relative_error(math.nan, float(target)))
+    return mra_of_error(relative_error(float(prediction), float(target)))
+
+
+def mean_relative_accuracy_vector(prediction: ArrayLike | None, target: ArrayLike) -> NDArray[np.bool_]:
+    """Which of the ten tolerances each prediction meets, in order of rising confidence.
+
+    Args:
+        prediction: (...,) numbers; None or NaN meets none.
+        target: (...,) as in `mean_relative_accuracy`.
+
+    Returns:
+        (..., 10) bool.
+
+    Raises:
+        ValueError: a target is negative, infinite or NaN.
+    """
+    predictions = np.asarray(math.nan if prediction is None else prediction, dtype=np.float64)
+    targets = np.asarray(target, dtype=np.float64)
+    if not np.all((targets >= 0) & np.isfinite(targets)):
+        raise ValueError(f"expected finite targets >= 0, got {target!r}")
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        errors = np.abs(predictions - targets) / targets
+    errors = np.where((targets == 0) & (predictions == 0), 0.0, errors)
+    return np.asarray(errors[..., None] <= MRA_TOLERANCES)
+
+
+# ------------------------------------------------------------------------------------------------- orders, directions
+
+
+def kendall_tau(predicted: Sequence[str], gold: Sequence[str]) -> float:
+    """Kendall's rank correlation of two orders of the same different labels, in [-1, 1]; 1 for fewer than two.
+
+    Raises:
+        ValueError: the two do not hold the same labels once each.
+    """
+    rank = {label: position for position, label in enumerate(predicted)}
+    if sorted(predicted) != sorted(gold) or len(rank) != len(gold):
+        raise ValueError(f"expected two orders of the same labels, got {list(predicted)} and {list(gold)}")
+    if len(gold) < 2:
+        return 1.0
+    signs = [1 if rank[first] < rank[second] else -1 for first, second in combinations(gold, 2)]
+    return sum(signs) / len(signs)
+
+
+def direction_error_rad(first: Direction, second: Direction) -> float:
+    """Angle between two gaze directions, in [0, pi]."""
+    a, b = _unit(first), _unit(second)
+    return float(np.arctan2(np.linalg.norm(np.cross(a, b)), np.dot(a, b)))
+
+
+def _unit(direction: Direction) -> NDArray[np.float64]:
+    level = math.cos(direction.pitch_rad)
+    east, north = level * math.sin(direction.yaw_rad), level * math.cos(direction.yaw_rad)
+    return np.array([east, north, math.sin(direction.pitch_rad)])
+
+
+# ------------------------------------------------------------------------------------------------------------ answers
+
+
+def score(answer: Answer | Unreadable, gold: Answer, *, option_count: int | None = None) -> Score:
+    """Worth of an answer: 1 or 0 for an option, a text or an order, mean relative accuracy for a number.
+
+    An unreadable answer is worth 0 and stays unreadable in the score. Texts are compared without case and with single
+    spaces. Orders score all or nothing (`kendall_tau` measures how far off one is).
+
+    Args:
+        answer: What was read.
+        gold: The right answer; it decides the kind of score.
+        option_count: Number of options, for the chance level.
+
+    Raises:
+        TypeError: no score is defined for this kind of gold answer, or `answer` is of another kind.
+    """
+    chance = 1 / option_count if isinstance(gold, Choice) and option_count else None
+    if isinstance(answer, Unreadable):
+        return Score(value=0.0, answer=answer, chance=chance)
+    return Score(value=_worth(answer, gold), answer=answer, chance=chance)
+
+
+def _worth(answer: Answer, gold: Answer) -> float:
+    match answer, gold:
+        case Number(value, unit), Number(target, target_unit) if unit == target_unit:
+            return mean_relative_accuracy(value, target)
+        case Text(text), Text(target_text):
+            return float(" ".join(text.casefold().split()) == " ".join(target_text.casefold().split()))
+        case (Choice(), Choice()) | (Order(), Order()):
+            return float(answer == gold)
+    raise TypeError(f"no score is defined for {answer!r} where {gold!r} is right")

@@ -1,0 +1,131 @@
+"""Scores against published vectors, exact arithmetic and other implementations."""
+
+from __future__ import annotations
+
+import json
+import math
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import kendalltau
+
+from allocentric.core.scoring import (
+    direction_error_rad,
+    kendall_tau,
+    mean_relative_accuracy,
+    mean_relative_accuracy_vector,
+    score,
+)
+from allocentric.core.types import Choice, Direction, Number, Order, Path2D, Text, Unreadable
+
+
+@pytest.mark.parametrize(("name", "mean"), [("vsc_10mins", 42.0), ("vsc_repeat5_10mins", 0.0)])
+def test_official_vectors_are_reproduced(shared_data: Path, name: str, mean: float) -> None:
+    lines = (shared_data / "vsi_super" / f"{name}_responses.jsonl").read_text().splitlines()
+    records = [json.loads(line)["score"] for line in lines]
+    assert len(records) == 50
+    for record in records:
+        official = [word == "True" for word in record["accuracy"].strip("[]").split()]
+        assert mean_relative_accuracy_vector(record["prediction"], record["answer"]).tolist() == official
+    scores = [mean_relative_accuracy(record["prediction"], record["answer"]) for record in records]
+    assert 100 * np.mean(scores) == pytest.approx(mean, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("target", "prediction", "expected"),
+    [
+        *[(2, 1, 0.1), (4, 3, 0.6), (4, 5, 0.6), (10, 9, 0.9), (20, 19, 1.0), (100, 95, 1.0)],
+        *[(5, 4, 0.6), (5, 6, 0.6), (10, 8, 0.6), (10, 12, 0.6)],
+    ],
+)
+def test_known_borderline_scores(target: float, prediction: float, expected: float) -> None:
+    assert mean_relative_accuracy(prediction, target) == expected
+
+
+def test_rounding_matters_where_exact_arithmetic_differs() -> None:
+    def exact(prediction: int, target: int) -> Fraction:
+        error = Fraction(abs(prediction - target), target)
+        return Fraction(sum(error <= Fraction(50 - 5 * i, 100) for i in range(10)), 10)
+
+    assert exact(4, 5) == Fraction(7, 10)
+    assert mean_relative_accuracy(4, 5) == 0.6
+
+
+@given(
+    st.floats(allow_nan=True, allow_infinity=True),
+    st.floats(min_value=0, max_value=1e12, allow_nan=False, exclude_min=True),
+)
+def test_scalar_array_and_published_expression_agree(prediction: float, target: float) -> None:
+    # The published expression, thresholds as it spells them.
+    confidences = np.linspace(0.5, 0.95, int((0.95 - 0.5) / 0.05 + 2))
+    official = (abs(prediction - target) / target) <= 1 - confidences
+    assert mean_relative_accuracy_vector(prediction, target).tolist() == official.tolist()
+    assert mean_relative_accuracy(prediction, target) == official.mean()
+    assert mean_relative_accuracy(np.array([prediction]), np.array([target])).tolist() == [official.mean()]
+
+
+def test_undefined_inputs_are_documented() -> None:
+    assert mean_relative_accuracy(None, 3.0) == 0
+    assert mean_relative_accuracy(math.nan, 3.0) == 0
+    assert mean_relative_accuracy(math.inf, 3.0) == 0
+    assert mean_relative_accuracy(-3.0, 3.0) == 0
+    assert mean_relative_accuracy(0.0, 0.0) == 1
+    assert mean_relative_accuracy(0.1, 0.0) == 0
+    assert mean_relative_accuracy(np.array([0.0, 1.0, math.nan]), 0.0).tolist() == [1.0, 0.0, 0.0]
+    assert mean_relative_accuracy_vector(None, 3.0).tolist() == [False] * 10
+    for target in (-1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match="target"):
+            mean_relative_accuracy(1.0, target)
+        with pytest.raises(ValueError, match="target"):
+            mean_relative_accuracy_vector(1.0, target)
+
+
+def test_vectors_broadcast() -> None:
+    assert mean_relative_accuracy_vector(np.ones((4, 1)), np.ones(3)).shape == (4, 3, 10)
+
+
+@given(st.permutations("abcdef"), st.permutations("abcdef"))
+def test_kendall_tau_is_scipys(first: list[str], second: list[str]) -> None:
+    ranks = [first.index(label) for label in second]
+    assert kendall_tau(first, second) == pytest.approx(kendalltau(ranks, range(6)).statistic)
+
+
+def test_kendall_tau_needs_the_same_labels() -> None:
+    with pytest.raises(ValueError, match="same labels"):
+        kendall_tau(["a", "a"], ["a", "b"])
+
+
+@given(st.floats(-math.pi, math.pi), st.floats(-1.5, 1.5), st.floats(-math.pi, math.pi))
+def test_direction_error_along_a_meridian_and_a_parallel(yaw: float, pitch: float, turn: float) -> None:
+    here = Direction(yaw, pitch)
+    assert direction_error_rad(here, Direction(yaw, 0.0)) == pytest.approx(abs(pitch), abs=1e-9)
+    haversine = 2 * math.asin(math.cos(pitch) * abs(math.sin(turn / 2)))
+    assert direction_error_rad(here, Direction(yaw + turn, pitch)) == pytest.approx(haversine, abs=1e-6)
+
+
+def test_answers_are_scored_by_their_kind() -> None:
+    assert score(Choice(1), Choice(1), option_count=4).value == 1
+    assert score(Choice(1), Choice(1), option_count=4).chance == 0.25
+    assert score(Choice(0), Choice(1)).value == 0
+    assert score(Number(4.0, "m"), Number(5.0, "m")).value == 0.6
+    assert score(Text("  Dining  Table"), Text("dining table")).value == 1
+    assert score(Order(("a", "b")), Order(("b", "a"))).value == 0
+    assert score(Order(("a", "b")), Order(("a", "b"))).value == 1
+
+
+def test_unreadable_stays_unreadable() -> None:
+    worth = score(Unreadable("names no option"), Choice(1), option_count=2)
+    assert (worth.value, worth.answer, worth.chance) == (0.0, Unreadable("names no option"), 0.5)
+
+
+def test_other_kinds_are_refused() -> None:
+    with pytest.raises(TypeError, match="no score"):
+        score(Choice(1), Number(1.0))
+    with pytest.raises(TypeError, match="no score"):
+        score(Path2D(()), Path2D(()))
+    with pytest.raises(TypeError, match="no score"):
+        score(Number(100.0, "cm"), Number(1.0, "m"))
