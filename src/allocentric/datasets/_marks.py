@@ -78,10 +78,19 @@ def _bearing(step: Step, steps: Sequence[Step], things: Mapping[str, Object]) ->
     ]
 
 
+def _walk(step: Step, steps: Sequence[Step], things: Mapping[str, Object]) -> list[Mark]:  # noqa: ARG001
+    legs = [other for other in steps if other.op == "walk"]
+    if step is not legs[0]:  # one line for the whole route, drawn with its first leg
+        return []
+    start = _point(_value(step.inputs["start"], steps))
+    return [Mark("polyline", (start, *(_point(leg.output) for leg in legs)), "route", "answer")]
+
+
 _MARKS: Mapping[str, Callable[[Step, Sequence[Step], Mapping[str, Object]], list[Mark]]] = {
     "find": _found,
     "box_distance": _distance,
     "bearing": _bearing,
+    "walk": _walk,
 }
 
 

@@ -74,6 +74,11 @@ def _round(step: Step, steps: Sequence[Step]) -> str:
     return f"Rounded, that is {step.output:g}." if changed else ""
 
 
+def _stand(step: Step, steps: Sequence[Step]) -> str:
+    x, y = step.output
+    return f"I begin beside the {_name(step.inputs['objects'], steps)}, at ({x:.1f}, {y:.1f})."
+
+
 def _centre(step: Step, steps: Sequence[Step]) -> str:
     x, y = step.output
     return f"Seen from above, the {_name(step.inputs['objects'], steps)} is at ({x:.1f}, {y:.1f})."
@@ -102,6 +107,14 @@ def _order(step: Step, steps: Sequence[Step]) -> str:  # noqa: ARG001
     return f"In order of appearance: {step.output}."
 
 
+def _walk(step: Step, steps: Sequence[Step]) -> str:
+    return f"I go forward until the {_name(step.inputs['objects'], steps)}."
+
+
+def _turns(step: Step, steps: Sequence[Step]) -> str:  # noqa: ARG001
+    return f"The turns are: {step.output}."
+
+
 _SENTENCES: Mapping[str, Callable[[Step, Sequence[Step]], str]] = {
     "count": _count,
     "box_size": _box_size,
@@ -115,6 +128,9 @@ _SENTENCES: Mapping[str, Callable[[Step, Sequence[Step]], str]] = {
     "argmin": _argmin,
     "first_seen": _first_seen,
     "order": _order,
+    "stand": _stand,
+    "walk": _walk,
+    "turns": _turns,
 }
 
 

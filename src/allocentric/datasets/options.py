@@ -1,8 +1,8 @@
 """Options that do not give the answer away.
 
 Whatever makes the set of options treats the right one like any other: the rank of a right number is drawn first and
-uniformly, the gaps between neighbours are drawn alike on both sides, and wrong orders are held to a distance from every
-option, not only from the right one.
+uniformly, the gaps between neighbours are drawn alike on both sides, and wrong orders are held to a distance from
+every option, not only from the right one.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ def as_choice(item: Item, rng: np.random.Generator, *, options: int = 4) -> Item
     """The multiple-choice form of an item with a numeric answer; its kind gets the suffix "_choice".
 
     The rank of the right number among the options is drawn first. None where that rank has no room below the answer
-    (a count of 2 can't be the largest of four): leaving such items out keeps the rank uniform over a set, while drawing
-    again would make small answers the smallest option more often than not. Other items are returned as they are.
+    (a count of 2 can't be the largest of four): leaving such items out keeps the rank uniform over a set, while
+    drawing again would make small answers the smallest option more often than not. Other items are returned as they
+    are.
     """
     if not isinstance(item.gold, Number):
         return item
@@ -49,8 +50,8 @@ def as_choice(item: Item, rng: np.random.Generator, *, options: int = 4) -> Item
 def numeric_options(value: float, *, decimals: int, options: int, rng: np.random.Generator) -> list[str] | None:
     """Rising option texts around `value`, pairwise different after rounding to `decimals`; None where they don't fit.
 
-    The rank of `value` is uniform; neighbours differ by a ratio drawn from `GAP`, at least one unit of the last decimal;
-    all options are above 0.
+    The rank of `value` is uniform; neighbours differ by a ratio drawn from `GAP`, at least by one unit of the last
+    decimal; all options are above 0.
     """
     rank = int(rng.integers(options))
     ratios = np.exp(rng.uniform(math.log(GAP[0]), math.log(GAP[1]), options - 1))

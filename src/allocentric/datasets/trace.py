@@ -21,6 +21,7 @@ from allocentric.core.geometry import box_closest_points, polygon_area
 from allocentric.core.types import Choice, Item, Number, Object, Scene, Step, View
 from allocentric.datasets._marks import Mark, marks
 from allocentric.datasets._rationale import rationale, training_text
+from allocentric.datasets.questions._walking import walker_of
 
 __all__ = ["OPERATIONS", "Mark", "TraceError", "marks", "rationale", "replay", "training_text", "verify"]
 
@@ -119,6 +120,22 @@ def argmin(world: World, *, labels: Sequence[str], values: Sequence[float]) -> s
     return labels[min(range(len(values)), key=values.__getitem__)]
 
 
+def stand(world: World, *, objects: Sequence[str], reach_m: float) -> list[float]:
+    """Free floor (x, y) in metres nearest to one object's centre."""
+    point = walker_of(world.scene).stand(world.object(_only(objects)), reach_m)
+    if point is None:
+        raise TraceError(f"there is no free floor within {reach_m} m of {_only(objects)!r}")
+    return [float(value) for value in point]
+
+
+def walk(world: World, *, start: Sequence[float], objects: Sequence[str], reach_m: float) -> list[float]:
+    """Where a straight walk from (x, y) towards one object's centre ends beside it."""
+    point = walker_of(world.scene).walk(np.array(start), world.object(_only(objects)), reach_m)
+    if point is None:
+        raise TraceError(f"no straight walk leads from {list(start)} to {_only(objects)!r}")
+    return [float(value) for value in point]
+
+
 def turns(world: World, *, words: Sequence[str]) -> str:  # noqa: ARG001
     """The sequence of turns as an option says it."""
     return ", ".join(f"Turn {word.capitalize()}" for word in words)
@@ -160,6 +177,8 @@ OPERATIONS: Mapping[str, Callable[..., Any]] = {
     "bearing": bearing,
     "sector": sector,
     "argmin": argmin,
+    "stand": stand,
+    "walk": walk,
     "turns": turns,
     "first_seen": first_seen,
     "order": order,

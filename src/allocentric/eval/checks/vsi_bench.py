@@ -58,13 +58,8 @@ def check(
 ) -> CheckResult:
     """Regenerate VSI-Bench's published answers from its published metadata and count where they agree."""
     source = vsi_metadata.build(vsi_metadata.Settings(path=metadata))
-    known = set(source.scene_ids())
-    scenes: dict[str, Scene] = {}
-    outcomes = []
-    for question in read_questions(questions):
-        if question.scene_id in known and question.scene_id not in scenes:
-            scenes[question.scene_id] = source.load(question.scene_id)
-        outcomes.append(_outcome(question, scenes.get(question.scene_id)))
+    scenes = {scene_id: source.load(scene_id) for scene_id in source.scene_ids()}
+    outcomes = [_outcome(question, scenes.get(question.scene_id)) for question in read_questions(questions)]
     figures = {kind: _figures([o for o in outcomes if o.question.kind == kind]) for kind in _kinds(outcomes)}
     exact = [o for o in outcomes if o.question.kind not in (_DISTANCE, "object_counting") and o.answer is not None]
     return CheckResult(
@@ -136,7 +131,7 @@ def _notes(outcomes: Sequence[Outcome], scenes: dict[str, Scene]) -> list[str]:
     for scene in scenes.values():
         boxes = {label: sum(thing.label == label for thing in scene.objects) for label in scene.label_counts}
         notes.extend(
-            f"known wrong label: scene {scene.id} publishes {count} {label}(s) and {boxes[label]} boxes"
+            f"known wrong label: scene {scene.id} publishes the count {count} for {label}, and {boxes[label]} boxes"
             for label, count in scene.label_counts.items()
             if boxes[label] != count
         )
