@@ -1,0 +1,246 @@
+"""One page per run that opens from the disk: the table, the bars, and every question with all that explains it.
+
+The page is self-contained: no network, no framework, pictures inside. Everything a model said is data: the template
+escapes it, and the content policy of the page forbids every script but its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from allocentric.core.config import settings_hash
+from allocentric.core.errors import UserError
+from allocentric.core.progress import Progress, SilentProgress
+from allocentric.core.runlog import disk_errors, read_json, write_atomically
+from allocentric.eval.bars import Bar, bars_svg, cells_csv
+from allocentric.eval.item_pages import ItemPages
+from allocentric.eval.scored import ScoredRun, load_run
+
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#A6761D")
+_BASELINE_COLOR = "var(--baseline, #9aa0a6)"
+
+
+def write_report(folder: Path, *, page: Path | None = None, progress: Progress | None = None) -> Path:
+    """Write the page of one run, finished or not, and plots/*.svg and plots/cells.csv into its folder.
+
+    Args:
+        folder: Run folder.
+        page: File to write; None takes report.html of the folder.
+        progress: Advances by one per item.
+
+    Returns:
+        The file written.
+
+    Raises:
+        UserError: `folder` is no run folder, or the disk is full.
+    """
+    run = load_run(folder)
+    results = run.results
+    charts = _charts(results)
+    html = _page(run, results, charts, progress or SilentProgress())
+    target = page or folder / "report.html"
+    with disk_errors(folder):
+        plots = folder / "plots"
+        plots.mkdir(exist_ok=True)
+        write_atomically(plots / "cells.csv", cells_csv(results))
+        for name, svg in charts.items():
+            write_atomically(plots / f"{name}.svg", svg)
+        write_atomically(target, html)
+    return target
+
+
+def write_leaderboard(runs: Sequence[Path], page: Path) -> Path:
+    """Write one page with the leaderboards of several runs, a table for each set of items and scoring profile."""
+    if not runs:
+        raise UserError("a leaderboard needs at least one run folder")
+    html = _render("leaderboard.html.j2", boards=_boards([load_run(folder) for folder in runs], page.parent))
+    with disk_errors(page.parent):
+        write_atomically(page, html)
+    return page
+
+
+def _page(run: ScoredRun, results: Mapping[str, Any], charts: Mapping[str, str], progress: Progress) -> str:
+    builder = ItemPages(run)
+    progress.start(len(run.plan.items), "page")
+    items = []
+    for item in run.plan.items:
+        items.append(builder.page(item))
+        progress.advance()
+    progress.stop()
+    return _render(
+        "run.html.j2",
+        results=results,
+        facts=_facts(run, results),
+        board=_board(results, results["profile"], _speeds(run)),
+        profiles=_profile_table(results),
+        charts=list(charts.values()),
+        items=items,
+        models=[model["model"] for model in results["models"]],
+        kinds=sorted({item.kind for item in run.plan.items}),
+        scenes=list(dict.fromkeys(item.scene_id for item in run.plan.items)),
+        maps=list(builder.maps.values()),
+        frames=json.dumps(builder.thumbnails.uris),
+        problems=builder.thumbnails.problems,
+        level=f"{100 * results['interval']['level']:g}",
+    )
+
+
+def _render(template: str, **values: Any) -> str:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("allocentric.eval", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = _percent
+    script = environment.loader.get_source(environment, "page.js")[0] if environment.loader else ""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template(template).render(script=script, script_digest=digest, **values)
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"
+
+
+# ---------------------------------------------------------------------------------------------- table, bars and facts
+
+
+def _board(results: Mapping[str, Any], profile: str, speeds: Mapping[str, str]) -> dict[str, Any]:
+    """Rows of the leaderboard under one profile: models by score, then baselines by score, then chance."""
+    rows = [
+        {
+            "model": model["model"],
+            "baseline": model["baseline"],
+            "failed": model["failed"],
+            "items": model["items"],
+            "seconds": speeds.get(model["model"], "–"),
+            "run": "",
+            "link": None,
+            **model["profiles"][profile],
+        }
+        for model in results["models"]
+    ]
+    rows.sort(key=lambda row: (row["baseline"], -(row["overall"]["score"] or -1.0), row["model"]))
+    first = results["models"][0]["profiles"][profile]
+    names = list(first["cells"])
+    best = {name: max((row["cells"][name]["score"] or 0.0 for row in rows), default=0.0) for name in names}
+    return {
+        "cells": names,
+        "rows": rows,
+        "best": best,
+        "chance": {"overall": first["overall"]["chance"], **{n: first["cells"][n]["chance"] for n in names}},
+    }
+
+
+def _profile_table(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"model": model["model"], "summaries": [model["profiles"][profile] for profile in results["profiles"]]}
+        for model in results["models"]
+    ]
+
+
+def _charts(results: Mapping[str, Any]) -> dict[str, str]:
+    """SVG of every cell and of the whole, by name."""
+    profile = results["profile"]
+    colors = model_colors(results)
+    models = [(model["model"], model["profiles"][profile]) for model in results["models"]]
+
+    def chart(title: str, cells: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+        bars = [Bar(name=m, score=c["score"], low=c["low"], high=c["high"], color=colors[m]) for m, c in cells]
+        return bars_svg(title, bars, cells[0][1]["chance"])
+
+    charts = {"overall": chart("overall", [(model, summary["overall"]) for model, summary in models])}
+    for name in models[0][1]["cells"]:
+        charts[name] = chart(name.replace("_", " "), [(model, summary["cells"][name]) for model, summary in models])
+    return charts
+
+
+def model_colors(results: Mapping[str, Any]) -> dict[str, str]:
+    """A colour for each model that keeps apart for the colour-blind; baselines are grey."""
+    models = [model["model"] for model in results["models"] if not model["baseline"]]
+    colors = {model: _COLORS[index % len(_COLORS)] for index, model in enumerate(models)}
+    return {model["model"]: colors.get(model["model"], _BASELINE_COLOR) for model in results["models"]}
+
+
+def _speeds(run: ScoredRun) -> dict[str, str]:
+    """Median seconds per answer, where the backend measured them."""
+    speeds = {}
+    for label, answers in run.answers.items():
+        seconds = sorted(r.seconds for r in answers.values() if r.seconds)
+        if seconds:
+            speeds[label] = f"{seconds[len(seconds) // 2]:.2f}"
+    return speeds
+
+
+def _facts(run: ScoredRun, results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    benchmark, interval, frames = results["benchmark"], results["interval"], results["frames"]
+    environment = (read_json(run.folder, "env.json") or {"environments": [{}]})["environments"][-1]
+    shown = "no pictures" if frames["count"] == 0 else f"up to {frames['count']} per question"
+    packages = environment.get("packages", {})
+    wanted = ("allocentric", "torch", "transformers", "vllm", "openai", "numpy")
+    return [
+        ("benchmark", f"{benchmark['title']}, {benchmark['row_count']} rows, sha256 {benchmark['sha256'][:16]}…"),
+        ("asked", f"{results['items']['count']} items, sha256 {results['items']['sha256'][:16]}…"),
+        ("scoring profile", results["profile"]),
+        ("frames", shown + (", as one video" if frames["as_video"] else "")),
+        (
+            "intervals",
+            f"{100 * interval['level']:g} %, {interval['replicates']} bootstrap replicates, {interval['method']}",
+        ),
+        ("settings", settings_hash(run.plan.settings)),
+        ("command", " ".join(environment.get("command", [])) or "unknown"),
+        ("commit", environment.get("git_commit") or "not from a checkout"),
+        ("machine", _machine(environment)),
+        ("versions", ", ".join(f"{name} {packages[name]}" for name in wanted if name in packages)),
+    ]
+
+
+def _machine(environment: Mapping[str, Any]) -> str:
+    gpus = environment.get("gpus") or ["no GPU"]
+    memory = f"{environment.get('memory_gib', '?')} GiB"
+    return f"{environment.get('cpu', '?')} × {environment.get('cpu_count', '?')}, {memory}, {', '.join(gpus)}"
+
+
+# ------------------------------------------------------------------------------------------------------- several runs
+
+
+def _boards(runs: Sequence[ScoredRun], folder: Path) -> list[dict[str, Any]]:
+    """One table for each set of items asked under one profile: rows of different sets are not comparable."""
+    boards: dict[tuple[str, str], dict[str, Any]] = {}
+    for run in runs:
+        results = run.results
+        profile = results["profile"]
+        board = _board(results, profile, _speeds(run))
+        page = run.folder / "report.html"
+        link = os.path.relpath(page, folder) if page.exists() else None
+        for row in board["rows"]:
+            row["run"], row["link"] = run.folder.name, link
+        known = boards.setdefault(
+            (results["items"]["sha256"], profile), {**board, "rows": [], "results": results, "profile": profile}
+        )
+        known["rows"] += board["rows"]
+    for known in boards.values():
+        known["rows"] = _without_repeats(known["rows"])
+        known["rows"].sort(key=lambda row: (row["baseline"], -(row["overall"]["score"] or -1.0), row["model"]))
+    return list(boards.values())
+
+
+def _without_repeats(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each baseline once: every run brings the same ones."""
+    seen: set[tuple[str, float | None]] = set()
+    kept = []
+    for row in rows:
+        key = (row["model"], row["overall"]["score"])
+        if not (row["baseline"] and key in seen):
+            kept.append(row)
+        seen.add(key)
+    return kept
