@@ -29,8 +29,16 @@ _SPECIAL_TOKENS = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>",
     "<|image_pad|>", "<|video_pad|>",
 )  # fmt: skip
+_END, _PAD = "<|im_end|>", "<|endoftext|>"
 _PLAIN_TOKENS = ("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<think>", "</think>")
 """One token each, but kept in decoded text."""
+_THINGS = (
+    "chair", "table", "sofa", "bed", "lamp", "door", "window", "shelf", "sink", "stove", "toilet", "desk", "plant",
+    "monitor", "pillow", "rug",
+)  # fmt: skip
+_RELATIONS = ("left", "right", "front", "back", "behind", "above", "below", "near", "far", "front-left", "back-right")
+_ROOMS = ("kitchen", "bedroom", "bathroom", "living room", "office", "hallway")
+"""The words the tokenizer learns from."""
 
 _CHAT_TEMPLATE = """\
 {%- macro render(content) -%}
@@ -48,7 +56,9 @@ DEFAULT_SYSTEM{%- for message in messages -%}
 {%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif -%}
 """
 _DEFAULT_SYSTEM = """\
-{%- if messages[0].role != 'system' %}{{ '<|im_start|>system\\nYou are a helpful assistant.<|im_end|>\\n' }}{% endif -%}
+{%- if messages[0].role != 'system' -%}
+{{ '<|im_start|>system\\nYou are a helpful assistant.<|im_end|>\\n' }}
+{%- endif -%}
 """
 
 
@@ -159,7 +169,6 @@ def _config(family: str, tokenizer: Any) -> Any:
     from transformers import AutoConfig
 
     spec = FAMILIES[family]
-    ids = {name: tokenizer.convert_tokens_to_ids(f"<|{name}|>") for name in ("im_end", "endoftext")}
     special = {
         f"{name}_token_id": tokenizer.convert_tokens_to_ids(f"<|{token}|>")
         for name, token in {
@@ -178,8 +187,8 @@ def _config(family: str, tokenizer: Any) -> Any:
         "num_key_value_heads": _KEY_VALUE_HEADS,
         "max_position_embeddings": 65536,
         "bos_token_id": None,
-        "eos_token_id": ids["im_end"],
-        "pad_token_id": ids["endoftext"],
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
         **spec.text,
     }
     vision = {
@@ -199,7 +208,7 @@ def _config(family: str, tokenizer: Any) -> Any:
 def _generation_config(tokenizer: Any) -> Any:
     from transformers import GenerationConfig
 
-    end, pad = (tokenizer.convert_tokens_to_ids(token) for token in ("<|im_end|>", "<|endoftext|>"))
+    end, pad = (tokenizer.convert_tokens_to_ids(token) for token in (_END, _PAD))
     return GenerationConfig(do_sample=False, eos_token_id=[end, pad], pad_token_id=pad)
 
 
@@ -215,8 +224,8 @@ def _tokenizer(spec: Family) -> Any:
         vocab=state["vocab"],
         merges=[tuple(merge) for merge in state["merges"]],
         unk_token=None,
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
+        eos_token=_END,
+        pad_token=_PAD,
         model_max_length=65536,
     )
     tokenizer.add_special_tokens({"additional_special_tokens": list(_SPECIAL_TOKENS)})
@@ -228,7 +237,7 @@ def _tokenizer(spec: Family) -> Any:
 
 def _save_processors(folder: Path, spec: Family) -> None:
     """The two processor files of a published checkpoint, readable with and without torchvision."""
-    common = {
+    common: dict[str, Any] = {
         "processor_class": spec.processor,
         "patch_size": spec.patch_size,
         "temporal_patch_size": 2,
@@ -245,7 +254,7 @@ def _save_processors(folder: Path, spec: Family) -> None:
     block = (2 * spec.patch_size) ** 2
     image = {"image_processor_type": "Qwen2VLImageProcessor", "size": _size(4 * block, 64 * block)}
     per_clip = 8 if spec.video_processor == "Qwen3VLVideoProcessor" else 1
-    video = {
+    video: dict[str, Any] = {
         "video_processor_type": spec.video_processor,
         "size": _size(4 * block, 32 * per_clip * block),
         "fps": 2,
@@ -263,23 +272,22 @@ def _size(fewest_px: int, most_px: int) -> dict[str, int]:
 
 
 def _corpus() -> Iterator[str]:
-    things = "chair table sofa bed lamp door window shelf sink stove toilet desk plant monitor pillow rug".split()
-    relations = "left right front back behind above below near far front-left front-right back-left back-right".split()
-    rooms = "kitchen bedroom bathroom living room office hallway".split()
-    for k, thing in enumerate(things):
-        for j, relation in enumerate(relations):
-            other = things[(k + j + 1) % len(things)]
+    for k, thing in enumerate(_THINGS):
+        for j, relation in enumerate(_RELATIONS):
+            other, room = _THINGS[(k + j + 1) % len(_THINGS)], _ROOMS[j % len(_ROOMS)]
             yield f"If I am standing by the {thing} and facing the {other}, is the lamp to my {relation}?\n"
             yield f"What is the distance between the {thing} and the {other} in meters? {k}.{j}\n"
-            yield f"How many {thing}(s) are in this {rooms[j % len(rooms)]}? {j}\n"
-            yield f"These are frames of a video. Options:\nA. {thing}\nB. {other}\nC. {relation}\nD. {rooms[0]}\n"
+            yield f"How many {thing}(s) are in this {room}? {j}\n"
+            yield f"These are frames of a video. Options:\nA. {thing}\nB. {other}\nC. {relation}\nD. {room}\n"
             yield "Answer with the option's letter from the given choices directly.\n"
             yield "Please answer the question using a single word or phrase.\nsystem\nuser\nassistant\n"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line: `FOLDER --family NAME|all --seed N`; `all` writes FOLDER/NAME for every family."""
-    parser = argparse.ArgumentParser(prog="python -m allocentric.train.tiny", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m allocentric.train.tiny", description=(__doc__ or "").split("\n")[0]
+    )
     parser.add_argument("folder", type=Path, help="where to write; must be new or empty")
     parser.add_argument("--family", choices=[*FAMILIES, "all"], default="all", help="which architecture")
     parser.add_argument("--seed", type=int, default=0, help="of the weights")

@@ -36,7 +36,7 @@ def load(path: str, *, revision: str | None, dtype: str, device: str, attn_imple
         MissingPackageError: torch or transformers is absent.
     """
     _require_packages()
-    _check_folder(path)
+    path = _located(path)
     _check_device(device)
     model_config = _guarded(path, "its config.json", _load_config, path, revision)
     processor, video = _guarded(path, "its processor", _load_processor, path, revision, model_config)
@@ -59,21 +59,26 @@ def _require_packages() -> None:
     except ModuleNotFoundError as error:
         raise MissingPackageError(error.name or "torch", needed_for="the hf model backend", extra="hf") from None
     except RuntimeError as error:  # a torchvision built for another torch breaks the import of transformers
-        raise UserError(f"transformers cannot be imported beside torch {torch.__version__}: {one_line(error)}") from None
+        raise UserError(
+            f"transformers cannot be imported beside torch {torch.__version__}: {one_line(error)}"
+        ) from None
 
 
-def _check_folder(path: str) -> None:
+def _located(path: str) -> str:
+    """The folder, complete as far as file names tell, or the hub id."""
     folder = Path(path).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise UserError(f"{path} is not a model folder: it has no config.json")
         if not any((folder / name).is_file() for name in _PROCESSOR_FILES):
             raise UserError(
-                f"{path} has no processor ({' or '.join(_PROCESSOR_FILES)}); save the processor of the checkpoint it was "
-                "trained from there: AutoProcessor.from_pretrained(BASE).save_pretrained(FOLDER)"
+                f"{path} has no processor ({' or '.join(_PROCESSOR_FILES)}); save that of its base model there: "
+                "AutoProcessor.from_pretrained(BASE).save_pretrained(FOLDER)"
             )
-    elif not re.fullmatch(r"[\w.-]+/[\w.-]+", path) or path.startswith("."):
+        return str(folder)
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", path) or path.startswith("."):
         raise UserError(f"no such model folder: {path} (a hub id looks like Qwen/Qwen3-VL-4B-Instruct)")
+    return path
 
 
 def _check_device(device: str) -> None:
@@ -96,7 +101,8 @@ def _guarded(path: str, part: str, load_part: Any, *arguments: Any) -> Any:
     try:
         return load_part(*arguments)
     except (*_LOAD_ERRORS, SafetensorError) as error:
-        raise UserError(f"cannot load {part} from {path}: {one_line(error)}") from error
+        where = path if Path(path).is_dir() else f"the hub's {path} (there is no folder of that name)"
+        raise UserError(f"cannot load {part} from {where}: {one_line(error)}") from error
 
 
 def _load_config(path: str, revision: str | None) -> Any:

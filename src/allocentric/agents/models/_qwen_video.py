@@ -3,8 +3,8 @@
 transformers has no video processor without torchvision, though the vision towers need none. This module makes the same
 tensors from the checkpoint's own video settings with NumPy and Pillow: the grid follows the published formulas
 (transformers 5.23, `Qwen2VLVideoProcessor` and `Qwen3VLVideoProcessor`), the patches have the same layout, and pixels
-differ from theirs only where Pillow's bicubic filter and torchvision's round differently. Placeholders, time stamps and
-`second_per_grid_ts` are the work of the checkpoint's own processor class, which calls this in place of its video
+differ from theirs only where Pillow's bicubic filter and torchvision's round differently. Placeholders, time stamps
+and `second_per_grid_ts` are the work of the checkpoint's own processor class, which calls this in place of its video
 processor.
 """
 
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from allocentric.core.errors import UserError
-from allocentric.core.types import FloatArray, Image
+from allocentric.core.types import Image
 
 _MAX_ASPECT = 200
 _CLIP_BUDGET = "Qwen3VLVideoProcessor"
@@ -84,8 +84,8 @@ class QwenVideo:
         """Tensors of `videos`, each (T, H, W, 3) uint8, nested in lists as the caller's batch is.
 
         Returns:
-            `pixel_values_videos` (patches, 3 * temporal * patch * patch) float32, `video_grid_thw` (videos, 3) int64 and
-            `video_metadata`, one per video.
+            `pixel_values_videos` (patches, 3 * temporal * patch * patch) float32, `video_grid_thw` (videos, 3) int64
+            and `video_metadata`, one per video.
         """
         import torch
         from transformers.video_utils import make_batched_metadata
@@ -173,7 +173,9 @@ def load(path: str, revision: str | None, model_type: str) -> QwenVideo:
         raise UserError(f"videos of {path} need its {name}, which needs torchvision; run: pip install torchvision")
     for key, expected in {"do_resize": True, "do_rescale": True, "do_normalize": True, "resample": 3}.items():
         if values.get(key, expected) != expected:
-            raise UserError(f"{file}: {key} = {values[key]!r} needs torchvision for videos; run: pip install torchvision")
+            raise UserError(
+                f"{file}: {key} = {values[key]!r} needs torchvision for videos; run: pip install torchvision"
+            )
     chosen = _DEFAULTS[name] | {key: value for key, value in values.items() if value is not None}
     size = chosen["size"]
     return QwenVideo(
@@ -222,6 +224,3 @@ def _flat(videos: Any) -> Sequence[Any]:
     if isinstance(videos, np.ndarray):
         return [videos]
     return [clip for part in videos for clip in _flat(part)]
-
-
-__all__ = ["FAMILIES", "FloatArray", "QwenVideo", "load"]

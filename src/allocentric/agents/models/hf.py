@@ -54,11 +54,11 @@ class Settings(config.Settings):
     """The same for videos, in the unit of the checkpoint: a frame for Qwen2.5-VL, the whole clip for Qwen3-VL."""
     system: str | None = None
     """System message of prompts that bring none."""
-    chat_template: dict[str, Any] = {}
+    chat_template: dict[str, Any] = Field(default_factory=dict)
     """Variables of the chat template ({"enable_thinking": false})."""
-    processor: dict[str, Any] = {}
+    processor: dict[str, Any] = Field(default_factory=dict)
     """Further arguments of the processor ({"images_kwargs": {...}})."""
-    generation: dict[str, Any] = {}
+    generation: dict[str, Any] = Field(default_factory=dict)
     """Further arguments of `generate`, over the checkpoint's generation_config.json, of which everything but its
     sampling is in force ({"repetition_penalty": 1.0})."""
 
@@ -113,8 +113,8 @@ class _HuggingFace:
         """Raise a UserError unless this checkpoint can be given videos here."""
         if not self.video_preparation:
             raise UserError(
-                f"videos for {self._settings.path} need torchvision (pip install torchvision), or set as_video: false to "
-                "show the frames as separate pictures"
+                f"videos for {self._settings.path} need torchvision (pip install torchvision); or set as_video: false "
+                "to show the frames as separate pictures"
             )
 
     def generate(self, batch: Sequence[Prompt]) -> list[Response]:
@@ -184,7 +184,11 @@ class _HuggingFace:
             return self._run(ready)
         except TemplateError as error:
             raise UserError(f"the chat template of {self._settings.path} refuses the conversation: {error}") from None
-        except (ValueError, RuntimeError, MemoryError) as error:  # RuntimeError: what torch raises when memory is short
+        except (
+            ValueError,
+            RuntimeError,
+            MemoryError,
+        ) as error:  # RuntimeError: what torch raises when memory is short
             return _checkpoint.one_line(error)
 
     def _run(self, ready: list[_Ready]) -> list[Response]:
@@ -204,7 +208,7 @@ class _HuggingFace:
 
     def encode(self, ready: Sequence[_Ready]) -> Any:
         """Model inputs of a batch, padded on the left."""
-        options = {key: dict(value) if isinstance(value, dict) else value for key, value in self._settings.processor.items()}
+        options = dict(self._settings.processor)
         options["text_kwargs"] = {"padding": True, "padding_side": "left"} | options.get("text_kwargs", {})
         videos = [one.metadata for one in ready if one.metadata is not None]
         if videos:
@@ -259,7 +263,7 @@ class _GumbelNoise:
         self._temperature = sampling.temperature
         self._generators = [item_generator(sampling.seed, item_id) for item_id in item_ids]
 
-    def __call__(self, input_ids: Any, scores: Any) -> Any:
+    def __call__(self, _: Any, scores: Any) -> Any:
         import torch
 
         noise = np.stack([rng.gumbel(size=scores.shape[1]) for rng in self._generators])
@@ -290,10 +294,7 @@ def video_metadata(views: Sequence[View], video_fps: float | None) -> Any:
     steps = np.diff(ticks)
     if ticks[0] < 0 or (steps <= 0).any():
         raise DataError("the times of a video's views must be at least 0 and increase by a millisecond or more")
-    if len(steps):
-        step = float(steps.mean())
-    else:
-        step = _CLOCK_HZ / (video_fps or 1.0)
+    step = float(steps.mean()) if len(steps) else _CLOCK_HZ / (video_fps or 1.0)
     return VideoMetadata(
         total_num_frames=round(len(ticks) * step),
         fps=float(_CLOCK_HZ),
@@ -324,7 +325,9 @@ def _limit_pixels(checkpoint: _checkpoint.Checkpoint, settings: Settings) -> Non
         processor = checkpoint.processor.video_processor
         processor.size = {**dict(processor.size), **video}
     else:
-        raise UserError(f"{settings.path}: its videos know no pixel limits; remove video_min_pixels and video_max_pixels")
+        raise UserError(
+            f"{settings.path}: its videos know no pixel limits; remove video_min_pixels and video_max_pixels"
+        )
 
 
 def _failure(reason: str) -> Response:

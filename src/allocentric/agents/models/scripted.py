@@ -10,24 +10,24 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from allocentric.agents.models._draws import item_generator
 from allocentric.core import config
 from allocentric.core.scoring import mean_relative_accuracy
-from allocentric.core.types import Answer, Choice, Item, Model, Number, Order, Prompt, Response, Text
+from allocentric.core.types import Answer, Choice, FloatArray, Item, Model, Number, Order, Prompt, Response, Text
 
-_MAX_CANDIDATES = 64
+_MAX_CANDIDATES = 256
 
 
 class Settings(config.Settings):
     """A baseline."""
 
     policy: Literal["random", "constant", "frequency", "oracle"]
-    """random: uniform over the options; for numbers uniform over the range of the kind's golds (whole numbers where all
-    of them are whole); for other answers one of the kind's golds. constant: always the same option or number.
+    """random: uniform over the options; for numbers uniform over the range of the kind's golds (whole numbers where
+    all of them are whole); for other answers one of the kind's golds. constant: always the same option or number.
     frequency: the most frequent gold letter of the kind; for numbers the constant with the highest mean relative
     accuracy. oracle: the gold answer."""
     seed: int = 0
@@ -63,7 +63,7 @@ class _Scripted:
     """Implements `core.types.Model`."""
 
     def __init__(self, settings: Settings, items: Mapping[str, Item]) -> None:
-        self.name = settings.policy
+        self.name: str = settings.policy
         self._settings = settings
         self._items = items
         self._golds: dict[str, list[Answer]] = defaultdict(list)
@@ -115,8 +115,9 @@ class _Scripted:
 def most_frequent(golds: Sequence[Answer]) -> Answer:
     """The single answer that is right most often.
 
-    For numbers the constant with the highest mean relative accuracy, among at most 64 evenly spaced order statistics
-    of the golds; for every other answer the most frequent gold, ties to the first written form.
+    For numbers the constant with the highest mean relative accuracy, among at most 256 evenly spaced order statistics
+    of the golds (their median where one is negative, as that accuracy is not defined there); for every other answer
+    the most frequent gold, ties to the first written form.
     """
     if all(isinstance(gold, Number) for gold in golds):
         return Number(_best_constant(np.array([gold.value for gold in golds if isinstance(gold, Number)])))
@@ -124,17 +125,15 @@ def most_frequent(golds: Sequence[Answer]) -> Answer:
     return min(counts, key=lambda gold: (-counts[gold], text_from_answer(gold)))
 
 
-def _best_constant(golds: np.ndarray[Any, np.dtype[np.float64]]) -> float:
-    distinct, counts = np.unique(golds, return_counts=True)
+def _best_constant(golds: FloatArray) -> float:
     ordered = np.sort(golds)
+    if ordered[0] < 0:
+        return float(ordered[len(ordered) // 2])
     ranks = np.linspace(0, len(ordered) - 1, min(len(ordered), _MAX_CANDIDATES)).round().astype(int)
     candidates = np.unique(ordered[ranks])
-
-    def worth(candidate: float) -> float:
-        scores = [mean_relative_accuracy(candidate, float(target)) for target in distinct]
-        return float(np.dot(scores, counts))
-
-    return max((float(candidate) for candidate in candidates), key=worth)
+    targets, counts = np.unique(ordered, return_counts=True)
+    worth = mean_relative_accuracy(candidates[:, None], targets) @ counts
+    return float(candidates[np.argmax(worth)])
 
 
 def _draw(golds: Sequence[float], rng: np.random.Generator) -> float:
