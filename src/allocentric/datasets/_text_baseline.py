@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 
@@ -46,7 +47,7 @@ def predict_numbers(train: Sequence[Item], gold: Sequence[float], test: Sequence
 
 def _option_tokens(item: Item, index: int) -> Iterator[str]:
     question = _words(item.prompt)
-    pairs = list(zip(question, question[1:], strict=False))
+    pairs = list(itertools.pairwise(question))
     option = _words(item.choices[index])
     yield f"letter={index}"
     yield f"length={sorted(len(text) for text in item.choices).index(len(item.choices[index]))}"

@@ -21,7 +21,7 @@ from allocentric.core import config
 from allocentric.core.errors import UserError
 from allocentric.core.records import digest
 from allocentric.core.scoring import mean_relative_accuracy
-from allocentric.core.stats import cluster_bootstrap
+from allocentric.core.stats import Statistic, cluster_bootstrap
 from allocentric.core.types import Choice, Item, Number
 from allocentric.datasets import _text_baseline
 
@@ -126,9 +126,7 @@ def audit(items: Sequence[Item], settings: Settings, *, seed: int = 0) -> Audit:
     by_kind: dict[str, list[Item]] = {}
     for item in items:
         by_kind.setdefault(item.kind, []).append(item)
-    figures = [
-        figure for kind in sorted(by_kind) for figure in _audit_kind(kind, by_kind[kind], settings, seed)
-    ]
+    figures = [figure for kind in sorted(by_kind) for figure in _audit_kind(kind, by_kind[kind], settings, seed)]
     return Audit(figures=tuple(figures))
 
 
@@ -147,12 +145,7 @@ def _audit_kind(kind: str, items: list[Item], settings: Settings, seed: int) -> 
     for name, baseline in baselines.items():
         scores = _cross_validated(items, scenes, baseline, settings.folds, seed)
         clusters = [item.scene_id for item in items]
-        interval = cluster_bootstrap(
-            lambda weights, scores=scores: {"mean": (weights @ scores) / weights.sum(axis=1)},
-            clusters,
-            replicates=settings.replicates,
-            seed=seed,
-        )["mean"]
+        interval = cluster_bootstrap(_mean_of(scores), clusters, replicates=settings.replicates, seed=seed)["mean"]
         figures.append(
             Figure(
                 kind=kind,
@@ -168,6 +161,10 @@ def _audit_kind(kind: str, items: list[Item], settings: Settings, seed: int) -> 
             )
         )
     return figures
+
+
+def _mean_of(scores: Array) -> Statistic:
+    return lambda weights: {"mean": (weights @ scores) / weights.sum(axis=1)}
 
 
 def _chance(items: Sequence[Item]) -> float | None:
@@ -239,9 +236,7 @@ def _value(item: Item) -> float:
 
 
 def _mra(predictions: Sequence[float], test: Sequence[Item]) -> Array:
-    return np.array(
-        [float(mean_relative_accuracy(p, _value(item))) for p, item in zip(predictions, test, strict=True)]
-    )
+    return np.asarray(mean_relative_accuracy(np.asarray(predictions), np.array([_value(item) for item in test])))
 
 
 def _most_frequent_number(train: Sequence[Item], test: Sequence[Item]) -> Array:

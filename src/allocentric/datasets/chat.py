@@ -30,11 +30,11 @@ class Settings(config.Settings):
 
     format: Literal["openai", "llava", "sharegpt"]
     """`openai`: messages with image_url parts. `llava`: `conversations` and `image`. `sharegpt`: `conversations` and
-    `images` (`videos` with token_per "item")."""
-    media_token: str = "<image>"
+    `images` (`videos` with placeholder_per "item")."""
+    placeholder: str = "<image>"
     """What stands for a picture in the text of `llava` and `sharegpt` records."""
-    token_per: Literal["frame", "item"] = "frame"
-    """One token for every frame, or a single one for all frames of an item (a trainer that reads them as a video)."""
+    placeholder_per: Literal["frame", "item"] = "frame"
+    """One placeholder for every frame, or a single one for all of an item's (a trainer that reads them as a video)."""
     name: str = Field("", pattern=r"^[\w.-]*$")
     """File name without ending; empty takes the format's."""
 
@@ -68,7 +68,7 @@ def answer_text(item: Item, answer: AnswerFormat = "short") -> str:
 
 
 def messages_of(item: Item, answer: AnswerFormat = "short") -> list[Record]:
-    """User and assistant message with one image placeholder per view, as Hugging Face chat templates and TRL read it."""
+    """User and assistant message, one image placeholder per view, as Hugging Face chat templates and TRL read it."""
     pictures = [{"type": "image", "text": None} for _ in item.views]
     question = {"type": "text", "text": prompt_text(item, answer)}
     reply = {"type": "text", "text": answer_text(item, answer)}
@@ -83,9 +83,9 @@ def record_of(item: Item, settings: Settings, answer: AnswerFormat = "short") ->
         question = {"type": "text", "text": prompt_text(item, answer)}
         reply = {"role": "assistant", "content": answer_text(item, answer)}
         return {"id": item.id, "messages": [{"role": "user", "content": [*pictures, question]}, reply]}
-    tokens = min(len(frames), 1) if settings.token_per == "item" else len(frames)
+    places = min(len(frames), 1) if settings.placeholder_per == "item" else len(frames)
     turns = [
-        {"from": "human", "value": f"{settings.media_token}\n" * tokens + prompt_text(item, answer)},
+        {"from": "human", "value": f"{settings.placeholder}\n" * places + prompt_text(item, answer)},
         {"from": "gpt", "value": answer_text(item, answer)},
     ]
     record: Record = {"id": item.id, "conversations": turns}
@@ -93,4 +93,4 @@ def record_of(item: Item, settings: Settings, answer: AnswerFormat = "short") ->
         return record
     if settings.format == "llava":
         return record | {"image": frames}
-    return record | ({"videos": [frames]} if settings.token_per == "item" else {"images": frames})
+    return record | ({"videos": [frames]} if settings.placeholder_per == "item" else {"images": frames})

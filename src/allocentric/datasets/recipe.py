@@ -1,0 +1,381 @@
+"""`allocentric make`: one recipe -> one balanced, audited, documented set of questions.
+
+Scenes are worked on one per process; each leaves a shard. Then items are selected over all scenes, audited, and only a
+set that passes is exported; the data card is written last and marks the set as complete. Killed at any point, the same
+command continues with the shards that are whole and gives the same bytes, on any number of workers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import yaml
+from pydantic import Field, model_validator
+
+from allocentric.core.catalog import QUESTIONS, RENDERERS, SOURCES, Catalog
+from allocentric.core.config import Settings, resolved, settings_from_mapping, settings_hash
+from allocentric.core.errors import DataError, SettingsError
+from allocentric.core.progress import Progress, SilentProgress
+from allocentric.core.records import digest
+from allocentric.core.runlog import disk_errors, lock, read_json, write_atomically
+from allocentric.core.types import Item
+from allocentric.datasets import audit as audits
+from allocentric.datasets.card import Facts, write_card
+from allocentric.datasets.chat import AnswerFormat
+from allocentric.datasets.chat import Settings as ChatFile
+from allocentric.datasets.export import safe_name, write_chat, write_parquet, write_scene
+from allocentric.datasets.pool import each
+from allocentric.datasets.questions._context import settings_of
+from allocentric.datasets.selection import Candidate, candidate_of, select
+from allocentric.datasets.shards import SceneJob, Shard, make_shard, read_shard
+from allocentric.scenes import trajectory
+
+_WORK = ".work"
+_SUMMARY = "set.json"
+
+
+class MakeRecipe(Settings):
+    """What a set is made from. Everything here, and nothing else, decides its content."""
+
+    name: str = Field(pattern=r"^[\w.-]+$")
+    """Name of the set; starts the folder's name."""
+    seed: int = Field(0, ge=0)
+    """Seed of walks, questions and selection."""
+    source: Mapping[str, Any]
+    """`name` of a scene source (`allocentric list sources`) and its settings."""
+    renderer: Mapping[str, Any] | None = None
+    """`name` of a renderer (`allocentric list renderers`) and its settings; null asks from boxes alone."""
+    walk: trajectory.Settings = trajectory.Settings()
+    """How to walk through each scene, and with which camera."""
+    frames: int = Field(32, ge=1)
+    """Frames shown per scene, spread evenly over its walk."""
+    jpeg_quality: int = Field(90, ge=1, le=95)
+    """Quality of the saved frames."""
+    types: Mapping[str, int | None]
+    """Question type -> number of items; null takes as many as stay balanced."""
+    profile: str = "vsi"
+    """Filters of every question type ("vsi", "revsi")."""
+    per_scene: int | None = Field(None, ge=1)
+    """Most candidates of one type in one scene; null is the profile's own bound."""
+    max_label_ratio: float = Field(1.5, ge=1.0)
+    """Types with fixed options (directions): no option is right more often than this times the rarest."""
+    allow_short: bool = False
+    """Take what there is where a type gives fewer items than wanted, instead of stopping."""
+    answer: AnswerFormat = "short"
+    """Assistant text of the `messages` column: "short" letter or number, or "rationale" in <think> and <answer>."""
+    splits: Mapping[str, float] = {"train": 1.0}
+    """Split -> share of the scenes; no scene is in two splits."""
+    chat: tuple[ChatFile, ...] = ()
+    """Chat files to write beside the Parquet data."""
+    audit: audits.Settings = audits.Settings()
+    """What a blind baseline may reach."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if abs(sum(self.splits.values()) - 1.0) > 1e-6 or any(share <= 0 for share in self.splits.values()):
+            raise ValueError(f"splits must be positive shares that sum to 1, got {dict(self.splits)}")
+        if not all(name.isidentifier() for name in self.splits):
+            raise ValueError(f"splits must have names of letters, digits and '_', got {', '.join(self.splits)}")
+        if not self.types:
+            raise ValueError("types must name at least one question type")
+        if any(quota is not None and quota < 1 for quota in self.types.values()):
+            raise ValueError("types must ask for 1 item or more each; leave a type out to have none of it")
+        stems = Counter(file.stem for file in self.chat)
+        if any(count > 1 for count in stems.values()):
+            raise ValueError("chat files must have different names; set chat.<n>.name")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MadeSet:
+    """A finished set."""
+
+    folder: Path
+    """Where it lies."""
+    counts: Mapping[str, Mapping[str, int]]
+    """Split -> question type -> items."""
+    audit: Mapping[str, Any] | None
+    """audit.json; None where the recipe leaves it out."""
+    scenes_made: int
+    """Scenes worked on by this call; the others were there already."""
+    seconds: float
+    """Wall time of this call."""
+
+    @property
+    def total(self) -> int:
+        """Items in all splits."""
+        return sum(sum(by_kind.values()) for by_kind in self.counts.values())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """A recipe with its parts found and checked."""
+
+    recipe: MakeRecipe
+    """As given."""
+    job: SceneJob
+    """What every scene is made with."""
+    quotas: Mapping[str, int | None]
+    """The recipe's types under their full names."""
+    scene_ids: tuple[str, ...]
+    """In the source's order."""
+    settings: Mapping[str, Any]
+    """Every setting in force, as JSON values."""
+
+
+def plan_of(recipe: MakeRecipe, folder: Path) -> Plan:
+    """Find source, renderer, question types and profile. UserError with a suggestion for an unknown name."""
+    source_name, source = _part(SOURCES, recipe.source, "source")
+    renderer_name, renderer = None, None
+    if recipe.renderer is not None:
+        renderer_name, renderer = _part(RENDERERS, recipe.renderer, "renderer")
+    quotas = {QUESTIONS.resolve(name): quota for name, quota in recipe.types.items()}
+    for name in quotas:
+        settings_of(QUESTIONS.load(name).PROFILES, recipe.profile)
+    built = SOURCES.load(source_name).build(source)
+    job = SceneJob(
+        folder=folder,
+        source=built,
+        renderer=renderer_name,
+        renderer_settings=renderer,
+        walk=recipe.walk,
+        frames=recipe.frames,
+        jpeg_quality=recipe.jpeg_quality,
+        types=tuple(quotas),
+        profile=recipe.profile,
+        per_scene=recipe.per_scene,
+        seed=recipe.seed,
+    )
+    settings = resolved(recipe) | {"source": {"name": source_name, **resolved(source)}, "types": quotas}
+    if renderer is not None:
+        settings |= {"renderer": {"name": renderer_name, **resolved(renderer)}}
+    scene_ids = tuple(safe_name(scene_id) for scene_id in built.scene_ids())
+    if not scene_ids:
+        raise DataError(f"the source {source_name!r} has no scenes with these settings")
+    return Plan(recipe=recipe, job=job, quotas=quotas, scene_ids=scene_ids, settings=settings)
+
+
+def _part(catalog: Catalog, values: Mapping[str, Any], key: str) -> tuple[str, Settings]:
+    if not isinstance(values.get("name"), str):
+        raise SettingsError(f"{key}: expected a group of settings with a name, got {json.dumps(dict(values))[:80]}")
+    name = catalog.resolve(values["name"])
+    rest = {k: v for k, v in values.items() if k != "name"}
+    settings: Settings = settings_from_mapping(catalog.load(name).Settings, rest, where=f"{key} {name!r}")
+    return name, settings
+
+
+def set_folder(data_dir: Path, recipe: MakeRecipe) -> Path:
+    """The folder of a recipe's set: another setting is another folder."""
+    return data_dir / f"{recipe.name}-{settings_hash(plan_of(recipe, data_dir).settings)}"
+
+
+def make(recipe: MakeRecipe, folder: Path, *, workers: int = 1, progress: Progress | None = None) -> MadeSet:
+    """Make the set of `recipe` in `folder`, continuing what an earlier call left there.
+
+    Args:
+        recipe: What to make.
+        folder: Where; empty, new, or with an earlier call's work on the same recipe.
+        workers: Processes for scenes; no effect on the result.
+        progress: Told about scenes and stages.
+
+    Raises:
+        UserError: Wrong settings, too few questions, a shortcut found by the audit, a full disk. What was made before
+            is kept for the next call, except by a changed recipe.
+    """
+    started_s = time.monotonic()
+    if workers < 1:
+        raise SettingsError(f"expected 1 worker or more, got {workers}")
+    plan = plan_of(recipe, folder)
+    finished = _finished(plan)
+    if finished is not None:
+        return finished
+    progress = progress or SilentProgress()
+    with _held(plan):
+        try:
+            made = _make_scenes(plan, workers, progress)
+            with disk_errors(folder):
+                counts, audit = _assemble(plan, progress)
+        finally:
+            progress.stop()
+    with disk_errors(folder):
+        shutil.rmtree(folder / _WORK)
+    return MadeSet(folder=folder, counts=counts, audit=audit, scenes_made=made, seconds=time.monotonic() - started_s)
+
+
+# --------------------------------------------------------------------------------------------------------- beginning
+
+
+def _finished(plan: Plan) -> MadeSet | None:
+    """What an earlier call has finished, or None. DataError where the folder holds another recipe's set."""
+    folder = plan.job.folder
+    if not (folder / "README.md").is_file():
+        return None
+    summary = read_json(folder, _SUMMARY)
+    if summary is None or settings_hash(summary["settings"]) != settings_hash(plan.settings):
+        raise DataError(f"{folder} holds a set made from other settings; choose another folder, or remove it")
+    shutil.rmtree(folder / _WORK, ignore_errors=True)
+    audit = read_json(folder, "audit.json")
+    return MadeSet(folder=folder, counts=summary["counts"], audit=audit, scenes_made=0, seconds=0.0)
+
+
+@contextmanager
+def _held(plan: Plan) -> Iterator[None]:
+    """Create or reopen the folder and keep other processes out."""
+    folder = plan.job.folder
+    with disk_errors(folder):
+        held = _claim(folder)
+    try:
+        with disk_errors(folder):
+            _reopen(folder, plan.settings)
+        yield
+    finally:
+        os.close(held)
+
+
+def _claim(folder: Path) -> int:
+    work = folder / _WORK
+    if folder.is_dir() and not work.is_dir() and any(folder.iterdir()):
+        raise DataError(f"{folder} is not empty and holds no set in the making; choose another folder")
+    work.mkdir(parents=True, exist_ok=True)
+    return lock(work / "lock")
+
+
+def _reopen(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Note the settings the work is done with, or see that they are the same as before."""
+    before = read_json(folder / _WORK, "settings.json")
+    if before is None:
+        write_atomically(folder / _WORK / "settings.json", json.dumps(settings, indent=2, sort_keys=True) + "\n")
+    elif settings_hash(before) != settings_hash(settings):
+        raise DataError(
+            f"{folder} holds the beginning of a set with other settings; choose another folder, or remove it"
+        )
+    for partial_frames in (folder / "media").glob(".*"):
+        shutil.rmtree(partial_frames)
+
+
+def _make_scenes(plan: Plan, workers: int, progress: Progress) -> int:
+    """Make the shards that are not there yet; returns how many those were."""
+    missing = [scene_id for scene_id in plan.scene_ids if read_shard(plan.job.folder, scene_id) is None]
+    progress.start(len(plan.scene_ids), "scenes")
+    progress.advance(len(plan.scene_ids) - len(missing))
+    for scene_id in each(partial(make_shard, plan.job), missing, workers):
+        progress.advance(1, scene_id)
+    return len(missing)
+
+
+# --------------------------------------------------------------------------------------------------------- finishing
+
+
+def _assemble(plan: Plan, progress: Progress) -> tuple[dict[str, dict[str, int]], dict[str, Any] | None]:
+    """Select, audit, and only then write what looks like a set. Returns counts by split and type, and the audit."""
+    folder, recipe = plan.job.folder, plan.recipe
+    progress.start(3, "selecting, auditing, writing")
+    chosen = select(
+        _candidates(plan), plan.quotas, max_label_ratio=recipe.max_label_ratio, allow_short=recipe.allow_short
+    )
+    items, scenes = _load_chosen(plan, chosen)
+    if not items:
+        raise DataError(f"no scene of the source gives a question of the types {', '.join(plan.quotas)}")
+    progress.advance(1)
+    for part in ("data", "scenes", "chat", "plots"):  # of an earlier call that was cut short
+        shutil.rmtree(folder / part, ignore_errors=True)
+    result = None
+    if recipe.audit.enabled:
+        result = audits.audit(items, recipe.audit, seed=recipe.seed)
+        write_atomically(folder / "audit.json", json.dumps(result.as_json(), indent=2) + "\n")
+        result.check()
+    progress.advance(1)
+    splits = _split(plan, items)
+    counts = {name: dict(Counter(item.kind for item in part)) for name, part in splits.items()}
+    _write(plan, splits, scenes, counts, result)
+    progress.advance(1)
+    return counts, None if result is None else result.as_json()
+
+
+def _candidates(plan: Plan) -> Iterator[Candidate]:
+    for scene_id in plan.scene_ids:
+        for item in _shard(plan, scene_id).items():
+            yield candidate_of(item)
+
+
+def _shard(plan: Plan, scene_id: str) -> Shard:
+    shard = read_shard(plan.job.folder, scene_id)
+    if shard is None:
+        raise DataError(f"the work on scene {scene_id!r} in {plan.job.folder} was damaged; repeat the command")
+    return shard
+
+
+def _load_chosen(plan: Plan, chosen: Sequence[Candidate]) -> tuple[list[Item], dict[str, Shard]]:
+    """Items in the order of scenes, types and ids, and the shards of their scenes."""
+    wanted: dict[str, set[str]] = {}
+    for candidate in chosen:
+        wanted.setdefault(candidate.scene_id, set()).add(candidate.id)
+    kinds = list(plan.quotas)
+    items: list[Item] = []
+    scenes = {}
+    for scene_id in plan.scene_ids:
+        if scene_id in wanted:
+            scenes[scene_id] = shard = _shard(plan, scene_id)
+            items += sorted(shard.items(wanted[scene_id]), key=lambda item: (kinds.index(item.kind), item.id))
+    return items, scenes
+
+
+def _split(plan: Plan, items: Sequence[Item]) -> dict[str, list[Item]]:
+    """Items by split; scenes are dealt by a hash of seed and scene, in the recipe's shares."""
+    shares = plan.recipe.splits
+    used = sorted({item.scene_id for item in items}, key=lambda scene_id: digest([plan.recipe.seed, scene_id]))
+    if len(used) < len(shares):
+        raise DataError(f"{len(shares)} splits need as many scenes, got {len(used)}; add scenes or name fewer splits")
+    ends = np.round(np.cumsum(list(shares.values())) * len(used)).astype(int)
+    ends = np.maximum(ends, np.arange(1, len(shares) + 1))  # no split is left without a scene ...
+    ends = np.minimum(ends, len(used) - np.arange(len(shares))[::-1])  # ... at either end
+    split_of = {s: name for name, part in zip(shares, np.split(used, ends[:-1]), strict=True) for s in part.tolist()}
+    splits: dict[str, list[Item]] = {name: [] for name in shares}
+    for item in items:
+        splits[split_of[item.scene_id]].append(item)
+    return splits
+
+
+def _write(
+    plan: Plan,
+    splits: Mapping[str, list[Item]],
+    scenes: Mapping[str, Shard],
+    counts: dict[str, dict[str, int]],
+    result: audits.Audit | None,
+) -> None:
+    """Everything of a finished set; the data card comes last."""
+    folder, recipe = plan.job.folder, plan.recipe
+    for name, items in splits.items():
+        write_parquet(folder / "data" / f"{name}-00000-of-00001.parquet", items, recipe.answer)
+        for file in recipe.chat:
+            write_chat(folder, name, items, file, recipe.answer)
+    for shard in scenes.values():
+        write_scene(folder, shard.scene, shard.view_records)
+    for frames in sorted((folder / "media").glob("*")):
+        if frames.name not in scenes:
+            shutil.rmtree(frames)
+    write_atomically(folder / "recipe.yaml", yaml.safe_dump(dict(plan.settings), sort_keys=False, allow_unicode=True))
+    summary = {"settings": plan.settings, "counts": counts}
+    write_atomically(folder / _SUMMARY, json.dumps(summary, indent=2, sort_keys=True) + "\n")
+    write_card(
+        folder,
+        Facts(
+            name=recipe.name,
+            splits=splits,
+            licenses=dict(Counter(str(shard.scene["license"]) for shard in scenes.values())),
+            sources=dict(Counter(str(shard.scene["source"]) for shard in scenes.values())),
+            settings=plan.settings,
+            audit=result,
+        ),
+    )
