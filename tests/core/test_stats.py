@@ -1,0 +1,168 @@
+"""Intervals cover what they promise, and closed forms agree with independent computations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats as scipy_stats
+
+from allocentric.core.stats import (
+    bootstrap,
+    cluster_bootstrap,
+    cluster_weights,
+    clustered_standard_error,
+    detectable_difference,
+    holm,
+    items_needed,
+    paired_difference,
+    percentile_interval,
+    power,
+    wilson_interval,
+)
+
+
+def weighted_mean(values):
+    return lambda weights: {"mean": weights @ values / weights.sum(axis=1)}
+
+
+def clustered_sample(rng, clusters=40, size=5, spread=1.0):
+    """Cluster effects of standard deviation `spread` around a true mean of 0, plus unit noise."""
+    names = np.repeat(np.arange(clusters), size)
+    return rng.normal(0, spread, clusters)[names] + rng.normal(0, 1, len(names)), names.tolist()
+
+
+def test_weights_count_draws_of_whole_clusters():
+    clusters = ["a", "b", "a", "c", "b", "a"]
+    (weights,) = cluster_weights(clusters, replicates=500, seed=3)
+    assert weights.shape == (500, 6)
+    np.testing.assert_array_equal(weights[:, 0], weights[:, 2])
+    np.testing.assert_array_equal(weights[:, 1], weights[:, 4])
+    np.testing.assert_array_equal(weights[:, [0, 1, 3]].sum(axis=1), 3)
+
+
+def test_bootstrap_is_the_same_in_one_block_or_many(monkeypatch):
+    rng = np.random.default_rng(0)
+    values, clusters = clustered_sample(rng)
+    whole = bootstrap(weighted_mean(values), clusters, replicates=300, seed=1)["mean"]
+    monkeypatch.setattr("allocentric.core.stats._BLOCK_WEIGHTS", 7 * len(values))
+    np.testing.assert_allclose(bootstrap(weighted_mean(values), clusters, replicates=300, seed=1)["mean"], whole)
+
+
+def test_weights_equal_resampling_rows_by_hand():
+    """The weighted mean of a replicate is the mean of the concatenated drawn clusters."""
+    rng = np.random.default_rng(1)
+    values, clusters = clustered_sample(rng, clusters=6, size=3)
+    (weights,) = cluster_weights(clusters, replicates=20, seed=0)
+    for row in weights:
+        drawn = np.concatenate([np.repeat(values[i], int(row[i])) for i in range(len(values))])
+        np.testing.assert_allclose(weighted_mean(values)(row[None])["mean"][0], drawn.mean())
+
+
+@pytest.mark.parametrize("clusters", [12, 40])
+def test_nominal_95_percent_covers_92_to_98(clusters):
+    rng = np.random.default_rng(20)
+    hits = 0
+    for trial in range(500):
+        values, names = clustered_sample(rng, clusters=clusters)
+        interval = cluster_bootstrap(weighted_mean(values), names, replicates=400, seed=trial)["mean"]
+        hits += interval.low <= 0 <= interval.high
+    assert 0.92 <= hits / 500 <= 0.98
+
+
+def test_ignoring_clusters_covers_far_less():
+    """The reason for clustering: the same data with every item its own cluster."""
+    rng = np.random.default_rng(20)
+    hits = 0
+    for trial in range(200):
+        values, names = clustered_sample(rng)
+        interval = cluster_bootstrap(weighted_mean(values), range(len(names)), replicates=300, seed=trial)["mean"]
+        hits += interval.low <= 0 <= interval.high
+    assert hits / 200 < 0.8
+
+
+def test_expanded_is_wider_for_few_clusters_and_equal_for_many():
+    values = np.random.default_rng(4).normal(size=4000)
+    few = [percentile_interval(values, clusters=8, expanded=flag) for flag in (True, False)]
+    many = [percentile_interval(values, clusters=100_000, expanded=flag) for flag in (True, False)]
+    assert few[0].low < few[1].low
+    assert few[0].high > few[1].high
+    assert many[0].low == pytest.approx(many[1].low, abs=1e-3)
+
+
+def test_one_cluster_has_no_interval():
+    interval = cluster_bootstrap(weighted_mean(np.array([0.0, 1.0])), ["a", "a"], replicates=100)["mean"]
+    assert np.isnan(interval.low)
+    assert np.isnan(interval.high)
+
+
+def test_replicates_without_a_cell_are_left_out():
+    values = np.array([0.2, 0.4, 0.9, 0.9])
+
+    def only_second(weights):
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return {"cell": weights[:, 2:3] @ values[2:3] / weights[:, 2]}
+
+    interval = cluster_bootstrap(only_second, ["a", "b", "c", "d"], replicates=200)["cell"]
+    assert (interval.low, interval.high) == pytest.approx((0.9, 0.9))
+
+
+def test_paired_difference_is_antisymmetric_and_zero_for_equal():
+    rng = np.random.default_rng(5)
+    a, clusters = clustered_sample(rng)
+    b = a + rng.normal(0.3, 0.5, len(a))
+    forward = paired_difference(weighted_mean(a), weighted_mean(b), clusters, seed=2)["mean"]
+    backward = paired_difference(weighted_mean(b), weighted_mean(a), clusters, seed=2)["mean"]
+    assert forward.value == pytest.approx(-backward.value)
+    assert (forward.interval.low, forward.interval.high) == pytest.approx(
+        (-backward.interval.high, -backward.interval.low)
+    )
+    assert forward.p_value == pytest.approx(backward.p_value)
+    same = paired_difference(weighted_mean(a), weighted_mean(a), clusters)["mean"]
+    assert (same.value, same.interval.low, same.interval.high, same.p_value) == (0, 0, 0, 1)
+
+
+def test_pairing_narrows_the_interval():
+    rng = np.random.default_rng(6)
+    a, clusters = clustered_sample(rng, spread=3)
+    b = a + rng.normal(0.2, 0.1, len(a))
+    paired = paired_difference(weighted_mean(a), weighted_mean(b), clusters)["mean"].interval
+    alone = cluster_bootstrap(weighted_mean(a), clusters)["mean"]
+    assert paired.high - paired.low < 0.1 * (alone.high - alone.low)
+
+
+def test_clustered_standard_error_against_closed_forms():
+    rng = np.random.default_rng(7)
+    values = rng.normal(size=50)
+    assert clustered_standard_error(values, range(50)) == pytest.approx(scipy_stats.sem(values))
+    # Equal clusters: the standard error of the mean of the cluster means.
+    means = values.reshape(10, 5).mean(axis=1)
+    assert clustered_standard_error(values, np.repeat(np.arange(10), 5).tolist()) == pytest.approx(
+        scipy_stats.sem(means)
+    )
+    assert np.isnan(clustered_standard_error(values, ["one"] * 50))
+
+
+def test_clustered_standard_error_agrees_with_the_bootstrap():
+    values, clusters = clustered_sample(np.random.default_rng(8), clusters=80)
+    spread = bootstrap(weighted_mean(values), clusters, replicates=4000, seed=0)["mean"].std()
+    assert spread == pytest.approx(clustered_standard_error(values, clusters), rel=0.06)
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(0, 20), (7, 20), (20, 20), (481, 1000)])
+def test_wilson_against_scipy(successes, trials):
+    expected = scipy_stats.binomtest(successes, trials).proportion_ci(method="wilson")
+    interval = wilson_interval(successes, trials)
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_power_of_the_detectable_difference_is_the_power_asked_for():
+    difference = detectable_difference(0.02, power=0.8)
+    assert difference == pytest.approx((1.959964 + 0.841621) * 0.02, rel=1e-5)
+    assert power(difference, 0.02) == pytest.approx(0.8, abs=1e-4)
+    assert power(0.0, 0.02) == pytest.approx(0.05)
+    assert items_needed(0.05, 0.5) == 785  # (2.8016 * 0.5 / 0.05)^2 = 784.9
+
+
+def test_holm_example():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]) == []
