@@ -165,6 +165,31 @@ def test_pixel_limits_set_the_tokens_of_a_picture(checkpoints: Checkpoints, ask:
     assert large.prompt_tokens - small.prompt_tokens == 2 * (128 * 192 - 32 * 64) // 32**2
 
 
+def test_a_prompt_beyond_the_models_positions_is_an_error(checkpoints: Checkpoints, ask: Ask) -> None:
+    model = load(checkpoints("qwen3_vl"), batch_size=2)
+    model._model.config.get_text_config().max_position_embeddings = 60
+    good, bad = model.generate([ask("a", "Near?", 1), ask("b", "Near? " * 20, 1)])
+    assert good.error is None
+    assert "exceed the 60 positions of the model" in str(bad.error)
+
+
+def test_a_checkpoint_saved_again_stays_whole(checkpoints: Checkpoints, ask: Ask, tmp_path: Path) -> None:
+    model = load(checkpoints("qwen3_vl"))
+    model._model.save_pretrained(tmp_path)
+    model._processor.save_pretrained(tmp_path)  # as a trainer does
+    prompts = [ask("a", "Near?", 2), ask("b", "Near?", 3, as_video=True)]
+    expected = [response.text for response in model.generate(prompts)]
+    assert [response.text for response in load(tmp_path).generate(prompts)] == expected
+    file = tmp_path / "processor_config.json"
+    saved = json.loads(file.read_text())
+    assert saved["video_processor"]["video_processor_type"] == "Qwen3VLVideoProcessor"
+    if model.video_preparation == "allocentric":  # one saved without video settings still sees pictures
+        file.write_text(json.dumps({key: value for key, value in saved.items() if key != "video_processor"}))
+        assert load(tmp_path).generate(prompts[:1])[0].text == expected[0]
+        with pytest.raises(UserError, match="no video settings"):
+            load(tmp_path).generate(prompts)
+
+
 def test_settings_reach_the_conversation(checkpoints: Checkpoints, ask: Ask) -> None:
     model = load(checkpoints("qwen3_vl"), system="Be brief.", as_video=True)
     ids = model.encode([model._prepare(ask("a", "What is this?", 3))])["input_ids"][0]
@@ -242,7 +267,7 @@ def test_families_without_a_way_to_videos_say_so(checkpoints: Checkpoints, ask: 
     if is_torchvision_available():
         pytest.skip("torchvision is installed")
     monkeypatch.setattr(_qwen_video, "FAMILIES", frozenset())
-    with pytest.raises(UserError, match=r"pip install torchvision\); or set as_video: false"):
+    with pytest.raises(UserError, match="pip install torchvision; or set as_video: false"):
         load(checkpoints("qwen3_vl"), as_video=True)
     model = load(checkpoints("qwen3_vl"))
     assert model.generate([ask("a", "?", 1)])[0].error is None

@@ -28,7 +28,8 @@ Checkpoints = Callable[[str], Path]
 def video(patch: int, *, clip_budget: bool, fewest_px: int = 4 * 28 * 28, most_px: int = 64 * 28 * 28) -> QwenVideo:
     return QwenVideo(
         patch_size=patch, temporal_patch_size=2, merge_size=2, fewest_px=fewest_px, most_px=most_px,
-        clip_budget=clip_budget, capped=False, max_video_tokens=768, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4),
+        clip_budget=clip_budget, capped=False, max_video_tokens=768, mean=(0.5, 0.4, 0.3),
+        std=(0.2, 0.3, 0.4), settings={},
     )  # fmt: skip
 
 

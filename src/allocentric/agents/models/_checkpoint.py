@@ -13,6 +13,7 @@ from allocentric.core.errors import MissingPackageError, UserError
 
 _log = logging.getLogger(__name__)
 _PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
+_TAKES_NONE = "its processor takes none"
 _LOAD_ERRORS = (OSError, ValueError, ImportError, RuntimeError, KeyError)
 
 
@@ -26,6 +27,8 @@ class Checkpoint:
     """Turns conversations into tensors."""
     video: str
     """Who prepares videos: "checkpoint" (its own video processor), "allocentric" (`_qwen_video`), or "" (nobody)."""
+    no_video: str
+    """Why nobody does; empty where somebody does."""
 
 
 def load(path: str, *, revision: str | None, dtype: str, device: str, attn_implementation: str | None) -> Checkpoint:
@@ -39,11 +42,11 @@ def load(path: str, *, revision: str | None, dtype: str, device: str, attn_imple
     path = _located(path)
     _check_device(device)
     model_config = _guarded(path, "its config.json", _load_config, path, revision)
-    processor, video = _guarded(path, "its processor", _load_processor, path, revision, model_config)
+    processor, video, no_video = _guarded(path, "its processor", _load_processor, path, revision, model_config)
     _check_processor(path, processor)
     model = _guarded(path, "its weights", _load_model, path, revision, dtype, device, attn_implementation)
-    _log.info("%s: videos are prepared by %s", path, video or "nobody (torchvision is not installed)")
-    return Checkpoint(model=model, processor=processor, video=video)
+    _log.info("%s: videos are prepared by %s", path, video or f"nobody ({no_video})")
+    return Checkpoint(model=model, processor=processor, video=video, no_video=no_video)
 
 
 def one_line(error: BaseException, limit: int = 300) -> str:
@@ -111,7 +114,8 @@ def _load_config(path: str, revision: str | None) -> Any:
     return AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
 
 
-def _load_processor(path: str, revision: str | None, model_config: Any) -> tuple[Any, str]:
+def _load_processor(path: str, revision: str | None, model_config: Any) -> tuple[Any, str, str]:
+    """The processor, who prepares its videos, and why nobody does."""
     from transformers import AutoProcessor
     from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
     from transformers.utils import is_torchvision_available
@@ -120,20 +124,32 @@ def _load_processor(path: str, revision: str | None, model_config: Any) -> tuple
     known = type(model_config) in PROCESSOR_MAPPING
     if is_torchvision_available() or not known:
         processor = AutoProcessor.from_pretrained(path, trust_remote_code=False, **where)
-        return processor, "checkpoint" if hasattr(processor, "video_processor") else ""
+        return (processor, "checkpoint", "") if hasattr(processor, "video_processor") else (processor, "", _TAKES_NONE)
     # Without torchvision a processor that has a video processor cannot be made, so it is made without one.
-    processor_class = _without_video(PROCESSOR_MAPPING[type(model_config)])
-    processor = processor_class.from_pretrained(path, **where)
+    full_class = PROCESSOR_MAPPING[type(model_config)]
+    processor = _without_video(full_class).from_pretrained(path, **where)
+    if "video_processor" not in full_class.get_attributes():
+        return processor, "", _TAKES_NONE
     if model_config.model_type not in _qwen_video.FAMILIES:
-        return processor, ""
+        return processor, "", "its video processor needs torchvision; run: pip install torchvision"
     processor.video_processor = _qwen_video.load(path, revision, model_config.model_type)
-    return processor, "allocentric"
+    if processor.video_processor is None:
+        return processor, "", "it has no video settings (video_preprocessor_config.json)"
+    return processor, "allocentric", ""
 
 
 def _without_video(processor_class: Any) -> Any:
-    """The same processor class, but loading and checking no video processor."""
+    """The same processor class, but loading and checking no video processor; it saves the settings of `QwenVideo`."""
     attributes = [name for name in processor_class.get_attributes() if name != "video_processor"]
-    return type(processor_class.__name__, (processor_class,), {"get_attributes": classmethod(lambda _: attributes)})
+
+    def to_dict(self: Any) -> dict[str, Any]:
+        values: dict[str, Any] = processor_class.to_dict(self)
+        if isinstance(values.get("video_processor"), _qwen_video.QwenVideo):
+            values["video_processor"] = dict(values["video_processor"].settings)
+        return values
+
+    members = {"get_attributes": classmethod(lambda _: attributes), "to_dict": to_dict}
+    return type(processor_class.__name__, (processor_class,), members)
 
 
 def _check_processor(path: str, processor: Any) -> None:

@@ -79,6 +79,8 @@ class QwenVideo:
     """Subtracted from sRGB in [0, 1]."""
     std: tuple[float, float, float]
     """Divides the difference."""
+    settings: Mapping[str, Any]
+    """The checkpoint's own words, with which the processor is saved again."""
 
     def __call__(self, videos: Any, *, video_metadata: Any = None, **options: Any) -> dict[str, Any]:
         """Tensors of `videos`, each (T, H, W, 3) uint8, nested in lists as the caller's batch is.
@@ -156,8 +158,8 @@ class QwenVideo:
         return max(min(self.most_px, whole_video // frames), floor)
 
 
-def load(path: str, revision: str | None, model_type: str) -> QwenVideo:
-    """The video settings of a checkpoint, from the file its own video processor would read.
+def load(path: str, revision: str | None, model_type: str) -> QwenVideo | None:
+    """The video settings of a checkpoint, from the file its own video processor would read; None where there is none.
 
     Args:
         path: Folder or hub id.
@@ -167,7 +169,10 @@ def load(path: str, revision: str | None, model_type: str) -> QwenVideo:
     Raises:
         UserError: the checkpoint switches a step of the preparation off or uses another resize filter.
     """
-    file, values = _video_settings(path, revision)
+    found = _video_settings(path, revision)
+    if found is None:
+        return None
+    file, values = found
     name = values.get("video_processor_type", _CLASS_OF_FAMILY[model_type])
     if name not in _DEFAULTS:
         raise UserError(f"videos of {path} need its {name}, which needs torchvision; run: pip install torchvision")
@@ -189,10 +194,12 @@ def load(path: str, revision: str | None, model_type: str) -> QwenVideo:
         max_video_tokens=chosen["max_video_tokens"],
         mean=tuple(chosen["image_mean"]),
         std=tuple(chosen["image_std"]),
+        settings={key: value for key, value in values.items() if key != "image_processor_type"}
+        | {"video_processor_type": name},
     )
 
 
-def _video_settings(path: str, revision: str | None) -> tuple[str, Mapping[str, Any]]:
+def _video_settings(path: str, revision: str | None) -> tuple[str, Mapping[str, Any]] | None:
     """The first of the three places where transformers looks for a video processor's settings."""
     from transformers.utils import cached_file
 
@@ -207,7 +214,7 @@ def _video_settings(path: str, revision: str | None) -> tuple[str, Mapping[str, 
         values = json.loads(Path(file).read_text(encoding="utf-8"))
         if key is None or key in values:
             return name, values[key] if key else values
-    raise UserError(f"{path} has no video settings (video_preprocessor_config.json or preprocessor_config.json)")
+    return None
 
 
 def _resized(frame: Image, height: int, width: int) -> Image:

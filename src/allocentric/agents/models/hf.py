@@ -103,6 +103,7 @@ class _HuggingFace:
     def __init__(self, settings: Settings, checkpoint: _checkpoint.Checkpoint) -> None:
         self.name = Path(settings.path).name + (f"@{settings.revision}" if settings.revision else "")
         self.video_preparation = checkpoint.video
+        self._no_video = checkpoint.no_video
         self._settings = settings
         self._model = checkpoint.model
         self._processor = checkpoint.processor
@@ -113,8 +114,8 @@ class _HuggingFace:
         """Raise a UserError unless this checkpoint can be given videos here."""
         if not self.video_preparation:
             raise UserError(
-                f"videos for {self._settings.path} need torchvision (pip install torchvision); or set as_video: false "
-                "to show the frames as separate pictures"
+                f"{self._settings.path} cannot be shown videos: {self._no_video}; or set as_video: false to show the "
+                "frames as separate pictures"
             )
 
     def generate(self, batch: Sequence[Prompt]) -> list[Response]:
@@ -196,6 +197,8 @@ class _HuggingFace:
 
         started = time.perf_counter()
         inputs = self.encode(ready).to(self._model.device)
+        limit = ready[0].prompt.sampling.max_new_tokens
+        self._check_length(inputs["input_ids"].shape[1], limit)
         for key in [key for key in inputs if key.startswith("pixel_values")]:  # times and masks keep their precision
             inputs[key] = inputs[key].to(self._model.dtype)
         with torch.inference_mode():
@@ -203,8 +206,16 @@ class _HuggingFace:
         new = output[:, inputs["input_ids"].shape[1] :].tolist()
         lengths = inputs["attention_mask"].sum(dim=1).tolist()
         seconds = (time.perf_counter() - started) / len(ready)
-        limit = ready[0].prompt.sampling.max_new_tokens
         return [self._response(*row, limit, seconds) for row in zip(new, lengths, strict=True)]
+
+    def _check_length(self, tokens: int, new: int) -> None:
+        """Beyond its trained positions a model answers, but worse: another experiment than was asked for."""
+        most = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
+        if most is not None and tokens + new > most:
+            raise ValueError(
+                f"a prompt of {tokens} tokens and {new} new ones exceed the {most} positions of the model; show fewer "
+                "or smaller pictures"
+            )
 
     def encode(self, ready: Sequence[_Ready]) -> Any:
         """Model inputs of a batch, padded on the left."""
