@@ -157,13 +157,11 @@ def make(
     settings = load_recipe(recipe, MakeRecipe, overrides or ())
     folder = out or Path("data") / settings.name
     count = workers or len(os.sched_getaffinity(0))
-    summary = make_set(settings, folder, workers=count, progress=terminal.TerminalProgress())
+    made = make_set(settings, folder, workers=count, progress=terminal.TerminalProgress())
     if json:
-        terminal.print_json(summary)
+        terminal.print_json(made.as_json())
         return
-    rows = [
-        (kind, str(row["items"]), str(row["scenes"]), str(row["labels"])) for kind, row in summary["types"].items()
-    ]
+    rows = [(kind, str(row["items"]), str(row["scenes"]), str(row["labels"])) for kind, row in made.types.items()]
     terminal.print_table(["question type", "items", "scenes", "labels"], rows, notes=[f"set: {folder}"])
 
 

@@ -19,7 +19,7 @@ _BASELINE_COLORS = {"majority": "#b8bec7", "prior": "#7fa3c7", "text": "#2f5d8c"
 _MOST_BARS = 16
 
 
-def answers(path: Path, values: Mapping[str, Counter[str] | list[float]]) -> None:
+def answers(path: Path, values: Mapping[str, Counter[str] | list[float]], units: Mapping[str, str]) -> None:
     """One panel per question type: bars of the answers' meanings, or a histogram of the numbers."""
     figure, panels = _panels(len(values))
     for panel, (kind, of_kind) in zip(panels, values.items(), strict=True):
@@ -35,7 +35,7 @@ def answers(path: Path, values: Mapping[str, Counter[str] | list[float]]) -> Non
             whole = bool(np.all(np.mod(of_kind, 1) == 0)) and max(of_kind) - min(of_kind) < 40
             bins: Any = np.arange(min(of_kind) - 0.5, max(of_kind) + 1.5) if whole else 24
             panel.hist(of_kind, bins=bins, color=_BLUE)
-            panel.set_xlabel("answer", fontsize=8)
+            panel.set_xlabel(f"answer, {units[kind]}" if units[kind] else "answer", fontsize=8)
             panel.set_ylabel("items", fontsize=8)
         panel.set_title(f"{kind}  (n = {_total(of_kind)})", fontsize=9)
     _save(figure, path)

@@ -58,7 +58,8 @@ def write_card(folder: Path, facts: Facts) -> None:
     labels, letters = label_rows(facts.items), letter_rows(facts.items)
     _write_csv(plots / "labels.csv", ("question_type", "label", "items"), labels)
     _write_csv(plots / "letters.csv", ("question_type", "letter", "items"), letters)
-    _plots.answers(plots / "labels.svg", _values_by_kind(facts.items))
+    units = {item.kind: item.gold.unit for item in facts.items if isinstance(item.gold, Number)}
+    _plots.answers(plots / "labels.svg", _values_by_kind(facts.items), units)
     _plots.letters(plots / "letters.svg", letters)
     if facts.audit is not None:
         rows = [(f.kind, f.baseline, f.metric, f.n, f.value, f.low, f.high, f.chance) for f in facts.audit.figures]

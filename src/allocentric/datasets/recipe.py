@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -69,7 +69,8 @@ class MakeRecipe(Settings):
     per_scene: int | None = Field(None, ge=1)
     """Most candidates of one type in one scene; null is the profile's own bound."""
     max_label_ratio: float = Field(1.5, ge=1.0)
-    """Types with fixed options (directions): no option is right more often than this times the rarest."""
+    """Fixed options (directions): none is right more often than this times the rarest. Other options: none is right
+    more often than this times its even share of the times it is offered."""
     allow_short: bool = False
     """Take what there is where a type gives fewer items than wanted, instead of stopping."""
     answer: AnswerFormat = "short"
@@ -103,8 +104,10 @@ class MadeSet:
 
     folder: Path
     """Where it lies."""
-    counts: Mapping[str, Mapping[str, int]]
-    """Split -> question type -> items."""
+    splits: Mapping[str, int]
+    """Split -> items."""
+    types: Mapping[str, Mapping[str, int]]
+    """Question type -> {"items", "scenes", "labels"}: how many there are of each, over all splits."""
     audit: Mapping[str, Any] | None
     """audit.json; None where the recipe leaves it out."""
     scenes_made: int
@@ -115,7 +118,11 @@ class MadeSet:
     @property
     def total(self) -> int:
         """Items in all splits."""
-        return sum(sum(by_kind.values()) for by_kind in self.counts.values())
+        return sum(self.splits.values())
+
+    def as_json(self) -> dict[str, Any]:
+        """One JSON object."""
+        return {**asdict(self), "folder": str(self.folder), "items": self.total}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -205,12 +212,12 @@ def make(recipe: MakeRecipe, folder: Path, *, workers: int = 1, progress: Progre
         try:
             made = _make_scenes(plan, workers, progress)
             with disk_errors(folder):
-                counts, audit = _assemble(plan, progress)
+                summary = _assemble(plan, progress)
         finally:
             progress.stop()
     with disk_errors(folder):
         shutil.rmtree(folder / _WORK)
-    return MadeSet(folder=folder, counts=counts, audit=audit, scenes_made=made, seconds=time.monotonic() - started_s)
+    return _made(folder, summary, scenes_made=made, seconds=time.monotonic() - started_s)
 
 
 # --------------------------------------------------------------------------------------------------------- beginning
@@ -225,8 +232,18 @@ def _finished(plan: Plan) -> MadeSet | None:
     if summary is None or settings_hash(summary["settings"]) != settings_hash(plan.settings):
         raise DataError(f"{folder} holds a set made from other settings; choose another folder, or remove it")
     shutil.rmtree(folder / _WORK, ignore_errors=True)
-    audit = read_json(folder, "audit.json")
-    return MadeSet(folder=folder, counts=summary["counts"], audit=audit, scenes_made=0, seconds=0.0)
+    return _made(folder, summary, scenes_made=0, seconds=0.0)
+
+
+def _made(folder: Path, summary: Mapping[str, Any], *, scenes_made: int, seconds: float) -> MadeSet:
+    return MadeSet(
+        folder=folder,
+        splits=summary["splits"],
+        types=summary["types"],
+        audit=read_json(folder, "audit.json"),
+        scenes_made=scenes_made,
+        seconds=seconds,
+    )
 
 
 @contextmanager
@@ -277,8 +294,8 @@ def _make_scenes(plan: Plan, workers: int, progress: Progress) -> int:
 # --------------------------------------------------------------------------------------------------------- finishing
 
 
-def _assemble(plan: Plan, progress: Progress) -> tuple[dict[str, dict[str, int]], dict[str, Any] | None]:
-    """Select, audit, and only then write what looks like a set. Returns counts by split and type, and the audit."""
+def _assemble(plan: Plan, progress: Progress) -> Mapping[str, Any]:
+    """Select, audit, and only then write what looks like a set. Returns the summary that is kept in set.json."""
     folder, recipe = plan.job.folder, plan.recipe
     progress.start(3, "selecting, auditing, writing")
     chosen = select(
@@ -297,10 +314,19 @@ def _assemble(plan: Plan, progress: Progress) -> tuple[dict[str, dict[str, int]]
         result.check()
     progress.advance(1)
     splits = _split(plan, items)
-    counts = {name: dict(Counter(item.kind for item in part)) for name, part in splits.items()}
-    _write(plan, splits, scenes, counts, result)
+    summary = {
+        "settings": plan.settings,
+        "splits": {name: len(part) for name, part in splits.items()},
+        "types": {kind: _type_counts([item for item in items if item.kind == kind]) for kind in plan.quotas},
+    }
+    _write(plan, splits, scenes, summary, result)
     progress.advance(1)
-    return counts, None if result is None else result.as_json()
+    return summary
+
+
+def _type_counts(items: Sequence[Item]) -> dict[str, int]:
+    scenes, labels = {item.scene_id for item in items}, {item.evidence.label for item in items}
+    return {"items": len(items), "scenes": len(scenes), "labels": len(labels)}
 
 
 def _candidates(plan: Plan) -> Iterator[Candidate]:
@@ -351,7 +377,7 @@ def _write(
     plan: Plan,
     splits: Mapping[str, list[Item]],
     scenes: Mapping[str, Shard],
-    counts: dict[str, dict[str, int]],
+    summary: Mapping[str, Any],
     result: audits.Audit | None,
 ) -> None:
     """Everything of a finished set; the data card comes last."""
@@ -366,7 +392,6 @@ def _write(
         if frames.name not in scenes:
             shutil.rmtree(frames)
     write_atomically(folder / "recipe.yaml", yaml.safe_dump(dict(plan.settings), sort_keys=False, allow_unicode=True))
-    summary = {"settings": plan.settings, "counts": counts}
     write_atomically(folder / _SUMMARY, json.dumps(summary, indent=2, sort_keys=True) + "\n")
     write_card(
         folder,

@@ -14,6 +14,9 @@ from allocentric.core.errors import UserError
 from allocentric.core.records import digest
 from allocentric.core.types import Choice, Item
 
+_FREE_RIGHT = 2
+"""Times an option may be right before its share counts."""
+
 
 class ShortageError(UserError):
     """Scenes do not give as many questions of a type as the recipe asks for."""
@@ -51,8 +54,9 @@ def select(
     Args:
         candidates: Any order; of equal ids the first counts.
         quotas: Items wanted by type; None takes as many as stay balanced.
-        max_label_ratio: For types whose options are always the same words: no word is the answer more often than this
-            times the rarest one.
+        max_label_ratio: Types whose options are always the same words: no word is the answer more often than this
+            times the rarest one. Other choice types: no option is right more often than this times its even share of
+            the times it is offered.
         allow_short: Take what there is where a type has fewer than its quota.
 
     Raises:
@@ -76,9 +80,10 @@ def balanced(candidates: Sequence[Candidate], max_label_ratio: float) -> list[Ca
     if not candidates:
         return []
     words = closed_words(candidates)
+    if words is None and not candidates[0].choices:
+        return _interleaved(candidates, ("label", "scene_id"))
     if words is None:
-        keys = ("letter", "label", "scene_id") if candidates[0].choices else ("label", "scene_id")
-        return _interleaved(candidates, keys)
+        return _evenly_right(_interleaved(candidates, ("letter", "label", "scene_id")), max_label_ratio)
     groups = [[c for c in candidates if c.label == word] for word in words]
     most = int(min(len(group) for group in groups) * max_label_ratio)
     kept = [c for group in groups for c in _interleaved(group, ("letter", "scene_id"))[:most]]
@@ -91,6 +96,31 @@ def closed_words(candidates: Sequence[Candidate]) -> tuple[str, ...] | None:
     if not words or any(tuple(sorted(c.choices)) != words or c.label not in words for c in candidates):
         return None
     return words
+
+
+def _evenly_right(candidates: Sequence[Candidate], max_label_ratio: float) -> list[Candidate]:
+    """Candidates in order, without those that would make an option right much more often than when it is offered.
+
+    A chair is the nearest thing more often than a printer; a guesser who knows that needs no picture. So an option is
+    right at most `max_label_ratio` times its even share of the times it is offered, after the first few.
+    """
+    offered: Counter[str] = Counter()
+    right: Counter[str] = Counter()
+    kept: list[Candidate] = []
+    waiting = list(candidates)
+    grown = True
+    while grown and waiting:  # what is kept offers other options, which makes room for more
+        passed_over = []
+        for candidate in waiting:
+            allowed = max_label_ratio / len(candidate.choices) * (offered[candidate.label] + 1)
+            if right[candidate.label] + 1 > allowed + _FREE_RIGHT:
+                passed_over.append(candidate)
+                continue
+            kept.append(candidate)
+            right[candidate.label] += 1
+            offered.update(candidate.choices)
+        grown, waiting = len(passed_over) < len(waiting), passed_over
+    return kept
 
 
 def _interleaved(candidates: Sequence[Candidate], keys: Sequence[str], path: str = "") -> list[Candidate]:
