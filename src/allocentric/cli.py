@@ -103,12 +103,27 @@ def show(
 def _setting_rows(settings: Any) -> list[tuple[str, str, str, str]]:
     rows = []
     for key, field in getattr(settings, "model_fields", {}).items():
-        kind = getattr(field.annotation, "__name__", str(field.annotation))
-        if "[" in str(field.annotation) or "|" in str(field.annotation):
-            kind = str(field.annotation).replace("typing.", "").replace("pathlib.", "")
-        default = "(required)" if field.is_required() else repr(field.get_default(call_default_factory=True))
-        rows.append((key, kind, default, " ".join((field.description or "").split())))
+        default = "(required)" if field.is_required() else str(field.get_default(call_default_factory=True))
+        rows.append((key, _type_name(field.annotation), default, " ".join((field.description or "").split())))
     return rows
+
+
+def _type_name(annotation: Any) -> str:
+    """A type as a person would write it: "int | None", "list of text"."""
+    import types
+    from typing import Annotated as AnnotatedType
+    from typing import Literal, Union, get_args, get_origin
+
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is AnnotatedType:
+        return _type_name(arguments[0])
+    if origin is Literal:
+        return " | ".join(map(str, arguments))
+    if origin in (Union, types.UnionType):
+        return " | ".join("null" if argument is type(None) else _type_name(argument) for argument in arguments)
+    name: str = getattr(origin or annotation, "__name__", str(annotation))
+    parts = [_type_name(argument) for argument in arguments if argument is not Ellipsis]
+    return f"{name}[{', '.join(parts)}]" if parts else name
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
