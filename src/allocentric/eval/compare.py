@@ -119,9 +119,9 @@ def _check_same_items(first: Side, second: Side) -> None:
 
 def _row(name: str, difference: Difference, points: tuple[Mapping[str, Any], ...]) -> dict[str, Any]:
     return {
-        "first": PERCENT * float(points[0][name][0]),
-        "second": PERCENT * float(points[1][name][0]),
-        "difference": PERCENT * difference.value,
+        "first": _finite(PERCENT * float(points[0][name][0])),
+        "second": _finite(PERCENT * float(points[1][name][0])),
+        "difference": _finite(PERCENT * difference.value),
         "low": _finite(PERCENT * difference.interval.low),
         "high": _finite(PERCENT * difference.interval.high),
         "p": _finite(difference.p_value),

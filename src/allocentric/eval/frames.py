@@ -22,6 +22,10 @@ from allocentric.core.errors import DataError
 from allocentric.core.types import Image, Item, View
 
 _SAMPLED_BYTES = 1 << 20
+_CONTAINER_TICKS_PER_S = 1_000_000
+"""FFmpeg gives a container's duration in microseconds."""
+_LOST_TAIL_S = 1.0
+"""A video track may end this much before its sound."""
 
 
 class FramesPolicy(config.Settings):
@@ -114,11 +118,22 @@ def sampled_digest(path: Path) -> str:
 @lru_cache(maxsize=10_000)
 def _video_length(path: Path) -> int:
     with _open_video(path) as container:
-        stream = container.streams.video[0]
-        length = int(stream.frames) or sum(1 for packet in container.demux(stream) if packet.size)
+        length = int(container.streams.video[0].frames) or _counted_frames(path, container)
     if length == 0:
         raise DataError(f"{path} has no video frames; replace the file")
     return length
+
+
+def _counted_frames(path: Path, container: Any) -> int:
+    """Number of frames of a container that does not say, checked against the duration that it does say."""
+    stream = container.streams.video[0]
+    times_s = [float(p.pts * stream.time_base) for p in container.demux(stream) if p.size and p.pts is not None]
+    if not times_s or container.duration is None:
+        return len(times_s)
+    declared_s = container.duration / _CONTAINER_TICKS_PER_S
+    if max(times_s) + _LOST_TAIL_S < declared_s:
+        raise DataError(f"{path} is truncated: {max(times_s):.1f} of {declared_s:.1f} s are there; replace the file")
+    return len(times_s)
 
 
 @lru_cache(maxsize=2)

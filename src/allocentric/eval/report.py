@@ -152,7 +152,10 @@ def _charts(results: Mapping[str, Any]) -> dict[str, str]:
     """SVG of every cell and of the whole, by name."""
     profile = results["profile"]
     colors = model_colors(results)
-    models = [(model["model"], model["profiles"][profile]) for model in results["models"]]
+    models = sorted(
+        ((model["model"], model["profiles"][profile]) for model in results["models"]),
+        key=lambda pair: -(pair[1]["overall"]["score"] or -1.0),
+    )
 
     def chart(title: str, cells: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
         bars = [Bar(name=m, score=c["score"], low=c["low"], high=c["high"], color=colors[m]) for m, c in cells]

@@ -7,6 +7,7 @@ come from the page's style sheet.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -67,9 +68,26 @@ def overlay(item: Item, scene: Scene, drawn: TopDown) -> str:
     font = drawn.font_size
     views = [item.views[index] for index in item.evidence.frames if index < len(item.views)]
     seen = [_camera(view.camera, font, "cam seen") for view in views if view.camera is not None]
-    shown = sorted(marks(item, scene), key=lambda mark: ("other", "given", "answer").index(mark.role))
+    drawn_marks = marks(item, scene) if item.evidence.steps else named(item, scene)
+    shown = sorted(drawn_marks, key=lambda mark: ("other", "given", "answer").index(mark.role))
     captions = [_caption(mark, font) for mark in shown if mark.caption]
     return "".join([*seen, *(_mark(mark, font) for mark in shown), *captions])
+
+
+def named(item: Item, scene: Scene) -> list[Mark]:
+    """Footprints of the objects whose labels occur in the words of `item`: all that is known without a derivation."""
+    words = " ".join([item.prompt, *item.choices]).casefold()
+    labels = {thing.label for thing in scene.objects}
+    found = {label for label in labels if re.search(rf"(?<!\w){re.escape(label.casefold())}(?!\w)", words)}
+    return [
+        Mark("polygon", _xy(box_footprint(thing.world_from_object, thing.size_m)), thing.label)
+        for thing in scene.objects
+        if thing.label in found
+    ]
+
+
+def _xy(points_m: FloatArray) -> tuple[tuple[float, float], ...]:
+    return tuple((float(x), float(y)) for x, y in points_m)
 
 
 # ----------------------------------------------------------------------------------------------------------- the scene
@@ -195,9 +213,14 @@ def _arrow_head(tail: FloatArray, head: FloatArray, font: float, css: str) -> st
 
 
 def _caption(mark: Mark, font: float) -> str:
+    """In the middle of an area or a route, beside the middle of a line."""
     points = np.array(mark.points_m, dtype=float).reshape(-1, 2) * _CM
     x, y = points.mean(axis=0)
-    return _text(x, -y, mark.caption, 1.25 * font, f"cap {mark.role}")
+    if mark.kind in ("segment", "arrow"):
+        dx, dy = points[-1] - points[0]
+        away = 1.1 * font / max(float(np.hypot(dx, dy)), 1e-9)
+        x, y = x - dy * away, y + dx * away
+    return _text(float(x), float(-y), mark.caption, 1.25 * font, f"cap {mark.role}")
 
 
 def _text(x: float, y: float, text: str, size: float, css: str) -> str:
