@@ -120,9 +120,9 @@ def argmin(world: World, *, labels: Sequence[str], values: Sequence[float]) -> s
     return labels[min(range(len(values)), key=values.__getitem__)]
 
 
-def stand(world: World, *, objects: Sequence[str], reach_m: float) -> list[float]:
-    """Free floor (x, y) in metres nearest to one object's centre."""
-    point = walker_of(world.scene).stand(world.object(_only(objects)), reach_m)
+def stand(world: World, *, objects: Sequence[str], towards: Sequence[float], reach_m: float) -> list[float]:
+    """Free floor (x, y) in metres beside one object, as near as can be to the point `towards`."""
+    point = walker_of(world.scene).stand(world.object(_only(objects)), np.array(towards), reach_m)
     if point is None:
         raise TraceError(f"there is no free floor within {reach_m} m of {_only(objects)!r}")
     return [float(value) for value in point]

@@ -18,7 +18,9 @@ LABELS = (
 REPEATED = ("chair", "table", "pillow")
 
 
-def make_object(label: str, number: int, xy: tuple[float, float], size: tuple[float, float, float], yaw: float) -> Object:
+def make_object(
+    label: str, number: int, xy: tuple[float, float], size: tuple[float, float, float], yaw: float
+) -> Object:
     return Object(
         id=f"{label}-{number}",
         label=label,
@@ -46,7 +48,12 @@ def make_scene(seed: int) -> Scene:
         height_m=2.6,
     )  # fmt: skip
     return Scene(
-        id=f"made-up-{seed}", objects=tuple(objects), rooms=(room,), floor_area_m2=63.0, source="made_up", license="CC0-1.0"
+        id=f"made-up-{seed}",
+        objects=tuple(objects),
+        rooms=(room,),
+        floor_area_m2=63.0,
+        source="made_up",
+        license="CC0-1.0",
     )
 
 
@@ -65,7 +72,9 @@ def make_views(scene: Scene, seed: int) -> tuple[View, ...]:
 
 def moved(scene: Scene, world_from_old: np.ndarray) -> Scene:
     """The whole scene moved rigidly about +z and along x, y."""
-    objects = tuple(replace(thing, world_from_object=world_from_old @ thing.world_from_object) for thing in scene.objects)
+    objects = tuple(
+        replace(thing, world_from_object=world_from_old @ thing.world_from_object) for thing in scene.objects
+    )
     rooms = tuple(
         replace(room, floor_polygon_m=room.floor_polygon_m @ world_from_old[:2, :2].T + world_from_old[:2, 3])
         for room in scene.rooms

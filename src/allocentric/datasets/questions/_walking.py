@@ -14,6 +14,8 @@ from allocentric.scenes.walkable import HEAD_M, STEP_M, WalkableMap, walkable_ma
 
 Array = NDArray[np.float64]
 
+_TURNING_SPACE_M = 0.15  # kept before an object, so that one can leave sideways without brushing it
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Walker:
@@ -31,17 +33,20 @@ class Walker:
         heights = box_corners(thing.world_from_object, thing.size_m)[:, 2] - self.floor_z_m
         return bool(heights.min() < HEAD_M and heights.max() > STEP_M)
 
-    def stand(self, thing: Object, reach_m: float) -> Array | None:
-        """(2,) the free cell nearest to the object's centre; None where it is not within `reach_m` of its box."""
-        cells = np.argwhere(self.reachable)
-        if not len(cells):
-            return None
+    def stand(self, thing: Object, towards_m: FloatArray, reach_m: float) -> Array | None:
+        """(2,) the free cell within `reach_m` of the object's box that is nearest to `towards_m` (2,), if any."""
+        corners = box_corners(thing.world_from_object, thing.size_m)[:, :2]
+        low = np.maximum(self.floor.cell_from_world(corners.min(axis=0) - reach_m), 0)
+        high = np.maximum(self.floor.cell_from_world(corners.max(axis=0) + reach_m) + 1, 0)
+        cells = np.argwhere(self.reachable[low[0] : high[0], low[1] : high[1]]) + low
         points = self.floor.world_from_cell(cells)
-        nearest = points[int(np.argmin(np.sum((points - _centre(thing)) ** 2, axis=1)))]
-        return nearest if _ground_gap(nearest, thing) <= reach_m else None
+        points = points[_ground_gap(points, thing) <= reach_m]
+        if not len(points):
+            return None
+        return np.asarray(points[int(np.argmin(np.sum((points - np.asarray(towards_m)) ** 2, axis=1)))])
 
     def walk(self, start_m: FloatArray, thing: Object, reach_m: float) -> Array | None:
-        """(2,) where a straight walk from `start_m` (2,) towards the object's centre ends: the last free point.
+        """(2,) where a straight walk from `start_m` (2,) to the object ends, a step short of the last free point.
 
         None where something is in the way, so that the walk ends farther than `reach_m` from the object's box.
         """
@@ -55,7 +60,8 @@ class Walker:
         free[inside] = self.reachable[rows[inside], columns[inside]]
         if not free[0]:
             return None
-        last = points[count - 1 if free.all() else int(np.argmin(free)) - 1]
+        end = count if free.all() else int(np.argmin(free))
+        last = points[max(end - 1 - int(_TURNING_SPACE_M / (self.floor.cell_m / 2)), 0)]
         return last if _ground_gap(last, thing) <= reach_m else None
 
 
@@ -70,9 +76,9 @@ def _centre(thing: Object) -> Array:
     return np.asarray(thing.world_from_object, dtype=float)[:2, 3]
 
 
-def _ground_gap(point: Array, thing: Object) -> float:
-    """Distance in the ground plane from a point (2,) to an upright box."""
-    at_height = np.array([*point, float(np.asarray(thing.world_from_object)[2, 3])])
-    local = transform_points(invert(thing.world_from_object), at_height)
+def _ground_gap(points: Array, thing: Object) -> Array:
+    """(...,) distances in the ground plane from points (..., 2) to an upright box."""
+    height = np.broadcast_to(float(np.asarray(thing.world_from_object)[2, 3]), (*points.shape[:-1], 1))
+    local = transform_points(invert(thing.world_from_object), np.concatenate([points, height], axis=-1))
     outside = np.maximum(np.abs(local) - np.asarray(thing.size_m) / 2, 0.0)
-    return float(np.hypot(outside[0], outside[1]))
+    return np.asarray(np.hypot(outside[..., 0], outside[..., 1]))

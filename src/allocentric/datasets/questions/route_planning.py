@@ -1,10 +1,10 @@
 """Which turns lead a robot from object to object.
 
 Template as VSI-Bench publishes it; its generator is not public, so the rule is ours. The robot stands on the free
-floor beside the start object and faces another; it walks straight towards an object's centre until the floor ends
-beside it, then turns on the spot. A turn is "left" or "right" between 45 and 135 degrees and "back" beyond 135. Every
-turn keeps a margin from those bounds, both from where the robot really stands and from the object's centre, so it does
-not matter on which side of a thing one imagines it; every leg is free of obstacles all the way.
+floor beside the start object, on the side of the object it faces; it walks straight towards an object's centre until
+the floor ends beside it, then turns on the spot. A turn is "left" or "right" between 45 and 135 degrees and "back"
+beyond 135. Every turn keeps a margin from those bounds, both from where the robot really stands and from the object's
+centre, so it does not matter on which side of a thing one imagines it; every leg is free of obstacles all the way.
 """
 
 from __future__ import annotations
@@ -38,8 +38,6 @@ TEMPLATE = (
 )
 TURNS = ("back", "left", "right")
 
-_TRIES_PER_ITEM = 12
-
 
 class Settings(config.Settings):
     """Which routes are asked about."""
@@ -52,6 +50,8 @@ class Settings(config.Settings):
     """Shortest walk between two objects."""
     reach_m: float = 0.5
     """How near to an object's box the robot has to come."""
+    tries: int = 400
+    """How many random routes are tried per scene."""
     max_items: int = 24
     """Most questions per scene."""
     seen: Seen = Seen()
@@ -105,16 +105,14 @@ def _routes(context: Context, walker: Walker, rng: np.random.Generator, settings
     """Different routes found by random walks from object to object."""
     things = context.scene.objects
     reached = [index for index in context.unique.tolist() if walker.can_be_reached(things[index])]
-    starts = {index: walker.stand(things[index], settings.reach_m) for index in reached}
-    usable = [index for index in reached if starts[index] is not None]
-    if len(usable) < 3:
+    if len(reached) < 3:
         return
     found: set[tuple[int, ...]] = set()
-    for _ in range(_TRIES_PER_ITEM * settings.max_items):
-        start, face = (usable[k] for k in rng.choice(len(usable), 2, replace=False).tolist())
+    for _ in range(settings.tries):
+        start, face = (reached[k] for k in rng.choice(len(reached), 2, replace=False).tolist())
         turns = int(rng.integers(1, settings.max_turns + 1))
-        point = starts[start]
-        route = None if point is None else _walk(context, walker, usable, (start, face, point), turns, rng, settings)
+        point = walker.stand(things[start], context.poses[face, :2, 3], settings.reach_m)
+        route = None if point is None else _walk(context, walker, reached, (start, face, point), turns, rng, settings)
         if route is not None and (route.start, route.face, *route.stops) not in found:
             found.add((route.start, route.face, *route.stops))
             yield route
@@ -123,7 +121,7 @@ def _routes(context: Context, walker: Walker, rng: np.random.Generator, settings
 def _walk(
     context: Context,
     walker: Walker,
-    usable: Sequence[int],
+    reached: Sequence[int],
     start: tuple[int, int, Array],
     turns: int,
     rng: np.random.Generator,
@@ -142,7 +140,7 @@ def _walk(
         stops.append(face)
         here = face
     for _ in range(turns):
-        options = [index for index in usable if index not in (origin, face, *stops)]
+        options = [index for index in reached if index not in (origin, face, *stops)]
         nearer = points[-1]
         choices = _turns(context, options, here, ahead, nearer, points[-2] if here == ahead else None, settings)
         for k in rng.permutation(len(choices)).tolist():
@@ -246,7 +244,8 @@ def _derivation(context: Context, route: Route, gold: str, settings: Settings) -
         for index, reference in found.items()
         if index != route.start
     }
-    at = steps.add("stand", route.points_m[0].tolist(), objects=found[route.start], reach_m=settings.reach_m)
+    beside = {"objects": found[route.start], "towards": centres[route.face], "reach_m": settings.reach_m}
+    at = steps.add("stand", route.points_m[0].tolist(), **beside)
     ahead, words = route.face, []
     angles, turns = iter(route.bearings_rad), iter(route.turns)
     for place, index in enumerate(route.stops):
