@@ -96,16 +96,19 @@ def test_sampling_follows_the_softmax_and_the_seed(checkpoints: Checkpoints, ask
 
 
 def test_finish_reason_and_token_count(checkpoints: Checkpoints, ask: Ask) -> None:
-    model = load(checkpoints("qwen3_vl"))
-    prompt = ask("a", "Is the lamp to my left?", 1)
-    cut = model.generate([prompt])[0]
-    assert (cut.finish_reason, cut.completion_tokens) == ("length", 8)
-    inputs = model.encode([model._prepare(prompt)])
-    third = model._model.generate(**inputs, max_new_tokens=3)[0, -1].item()
-    model._model.generation_config.eos_token_id = model._ends = [third]
-    stopped = model.generate([prompt])[0]
+    model = load(checkpoints("qwen3_vl"), batch_size=2)
+    prompts = [ask("a", "Is the lamp to my left?", 1), ask("b", "Which room is this?", 0)]
+    cut = model.generate(prompts)
+    assert [(one.finish_reason, one.completion_tokens) for one in cut] == [("length", 8), ("length", 8)]
+    first, second = (model._model.generate(**model.encode([model._prepare(one)]), max_new_tokens=8) for one in prompts)
+    end = first[0, -6].item()  # the third token of one answer, and not in the other
+    assert end not in second[0, -8:]
+    model._model.generation_config.eos_token_id = end
+    model._ends = {end}
+    stopped, other = model.generate(prompts)
     assert (stopped.finish_reason, stopped.completion_tokens) == ("stop", 3)
-    assert cut.text.startswith(stopped.text.rstrip("\N{REPLACEMENT CHARACTER}"))
+    assert cut[0].text.startswith(stopped.text.rstrip("\N{REPLACEMENT CHARACTER}"))
+    assert other == dataclasses.replace(cut[1], seconds=other.seconds)
 
 
 def test_one_bad_prompt_costs_only_itself(checkpoints: Checkpoints, ask: Ask, tmp_path: Path) -> None:
