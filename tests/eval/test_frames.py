@@ -29,7 +29,7 @@ def write_video(path, frames=40):
 
 @pytest.mark.parametrize(
     ("total", "count", "expected"),
-    [(10, 4, (0, 3, 6, 9)), (3, 32, (0, 1, 2)), (5, 1, (0,)), (0, 4, ()), (7, 0, ()), (100, 3, (0, 50, 99))],
+    [(10, 4, (0, 3, 6, 9)), (3, 32, (0, 1, 2)), (5, 1, (0,)), (0, 4, ()), (7, 0, ()), (100, 3, (0, 49, 99))],
 )
 def test_evenly_spaced(total, count, expected):
     assert evenly_spaced(total, count) == expected

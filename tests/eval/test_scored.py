@@ -56,9 +56,10 @@ def test_profiles_that_disagree_are_listed(fake, tmp_path):
         [{"id": choice.id, "response": f" {letter}\u2028"}, {"id": items[0].id, "response": "12"}],
     )
     results = score(path, benchmark={"name": "fake"})
-    assert results["disagreements"] == [
-        {"model": "mine", "item": choice.id, "scores": {"first-letter@0": 0.0, "lenient@0": 100.0}}
-    ]
+    (found,) = results["disagreements"]
+    assert (found["model"], found["item"]) == ("mine", choice.id)
+    assert found["scores"] == {"first-letter@0": 0.0, "lenient@0": 100.0}
+    assert f"lenient@0 reads {letter}: 1" in found["why"]
     row = results["models"][0]["profiles"]
     assert (row["first-letter@0"]["unreadable"], row["lenient@0"]["unreadable"]) == (1, 0)
     assert results["items"]["count"] == 2

@@ -20,6 +20,7 @@ from allocentric.agents.models._pictures import picture
 from allocentric.core import config
 from allocentric.core.errors import DataError
 from allocentric.core.types import Image, Item, View
+from allocentric.scenes.trajectory import sample_frames
 
 _SAMPLED_BYTES = 1 << 20
 _CONTAINER_TICKS_PER_S = 1_000_000
@@ -51,7 +52,7 @@ def evenly_spaced(total: int, count: int) -> tuple[int, ...]:
     """At most `count` different indices below `total`, first and last included (the only one is the first)."""
     if total <= count:
         return tuple(range(total))
-    return tuple(int(index) for index in np.linspace(0, total - 1, count).round())
+    return tuple(sample_frames(count, total)) if count else ()
 
 
 def choose_frames(item: Item, policy: FramesPolicy) -> FrameChoice:

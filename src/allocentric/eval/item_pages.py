@@ -120,7 +120,7 @@ def answer_text(answer: Answer | Unreadable, item: Item) -> str:
             text = item.choices[index] if 0 <= index < len(item.choices) else "no such option"
             return f"{letter}. {text}"
         case Number(value, unit):
-            return f"{value:g} {unit}".rstrip()
+            return f"{value:g} {unit.replace('m2', 'm²')}".rstrip()
         case Text(text):
             return text
         case Order(labels):

@@ -13,9 +13,10 @@ from allocentric.core.config import Settings, settings_from_mapping
 from allocentric.core.errors import DataError, SettingsError, UserError, suggestion
 from allocentric.core.records import response_from_record
 from allocentric.core.runlog import read_config, read_samples
-from allocentric.core.types import Item, Response
+from allocentric.core.types import Item, Response, Score
+from allocentric.eval.differences import profile_differences
 from allocentric.eval.recipe import Contestant, EvalRecipe, Plan, item_digest, load_benchmark, plan
-from allocentric.eval.results import ScoredRow, score_row
+from allocentric.eval.results import ScoredRow, failed, score_row
 from allocentric.eval.run import results_of
 
 
@@ -68,7 +69,7 @@ def score(source: Path, *, profile: str | None = None, benchmark: Mapping[str, A
 
     Returns:
         As results.json, with "disagreements": the items whose score depends on the profile, as
-        `{"model", "item", "scores": {profile: percent or None}}`.
+        `{"model", "item", "scores": {profile: percent or None}, "why": text}`.
     """
     if source.is_dir():
         run = load_run(source)
@@ -85,20 +86,18 @@ def score(source: Path, *, profile: str | None = None, benchmark: Mapping[str, A
 
 
 def disagreements(run: ScoredRun) -> list[dict[str, Any]]:
-    """The answers whose score depends on the profile."""
-    profiles = run.plan.benchmark.profiles
+    """The answers whose score depends on the profile, with what each profile read."""
     found = []
-    for label in run.answers:
-        rows = [run.row(label, profile).scores for profile in profiles]
-        for item, *scores in zip(run.plan.items, *rows, strict=True):
-            values = {profile: _percent(score) for profile, score in zip(profiles, scores, strict=True)}
-            if len(set(values.values())) > 1:
-                found.append({"model": label, "item": item.id, "scores": values})
+    for label, responses in run.answers.items():
+        texts = {item_id: response.text for item_id, response in responses.items() if not failed(response)}
+        for difference in profile_differences(run.plan.benchmark, texts):
+            scores = {profile: _percent(score) for profile, score in difference.scores.items()}
+            found.append({"model": label, "item": difference.item.id, "scores": scores, "why": difference.why})
     return found
 
 
-def _percent(score: Any) -> float | None:
-    return None if score is None or score.value is None else round(100 * score.value, 9)
+def _percent(score: Score) -> float | None:
+    return None if score.value is None else round(100 * score.value, 9)
 
 
 def _logged_answers(folder: Path, job: Plan) -> dict[str, dict[str, Response]]:

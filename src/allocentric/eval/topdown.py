@@ -70,8 +70,7 @@ def overlay(item: Item, scene: Scene, drawn: TopDown) -> str:
     seen = [_camera(view.camera, font, "cam seen") for view in views if view.camera is not None]
     drawn_marks = marks(item, scene) if item.evidence.steps else named(item, scene)
     shown = sorted(drawn_marks, key=lambda mark: ("other", "given", "answer").index(mark.role))
-    captions = [_caption(mark, font) for mark in shown if mark.caption]
-    return "".join([*seen, *(_mark(mark, font) for mark in shown), *captions])
+    return "".join([*seen, *(_mark(mark, font) for mark in shown), *_captions(shown[::-1], 1.25 * font)])
 
 
 def named(item: Item, scene: Scene) -> list[Mark]:
@@ -135,18 +134,32 @@ def _top_m(thing: Object) -> float:
 
 def _labels(scene: Scene, font: float) -> list[str]:
     """Labels of the largest objects first; one that would cover another is left to the tooltip."""
-    placed: list[tuple[float, float, float, float]] = []
+    free = _FreeSpace(font)
     texts = []
     areas = [polygon_area(box_footprint(thing.world_from_object, thing.size_m)) for thing in scene.objects]
     for index in np.argsort(areas)[::-1]:
         thing = scene.objects[int(index)]
         x, y = thing.world_from_object[0, 3] * _CM, -thing.world_from_object[1, 3] * _CM
-        half_width = 0.3 * font * len(thing.label)
-        box = (x - half_width, y - 0.55 * font, x + half_width, y + 0.55 * font)
-        if all(box[0] > b[2] or box[2] < b[0] or box[1] > b[3] or box[3] < b[1] for b in placed):
-            placed.append(box)
+        if free.take(x, y, thing.label):
             texts.append(_text(x, y, thing.label, font, "lab"))
     return texts
+
+
+class _FreeSpace:
+    """Remembers where text stands, by its estimated size."""
+
+    def __init__(self, font: float) -> None:
+        self._font = font
+        self._taken: list[tuple[float, float, float, float]] = []
+
+    def take(self, x: float, y: float, text: str) -> bool:
+        """Claim the place of `text` centred at (x, y); False where something stands already."""
+        half_width, half_height = 0.3 * self._font * len(text), 0.55 * self._font
+        box = (x - half_width, y - half_height, x + half_width, y + half_height)
+        if any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in self._taken):
+            return False
+        self._taken.append(box)
+        return True
 
 
 def _scale_bar(low: FloatArray, font: float) -> str:
@@ -212,15 +225,26 @@ def _arrow_head(tail: FloatArray, head: FloatArray, font: float, css: str) -> st
     return f'<polygon class="{css} head" points="{_points(triangle)}"/>'
 
 
-def _caption(mark: Mark, font: float) -> str:
-    """In the middle of an area or a route, beside the middle of a line."""
+def _captions(shown: Sequence[Mark], font: float) -> list[str]:
+    """The captions of marks, the most important first; one that would cover another is left out."""
+    free = _FreeSpace(font)
+    texts = []
+    for mark in shown:
+        x, y = _caption_place(mark, font)
+        if mark.caption and free.take(x, y, mark.caption):
+            texts.append(_text(x, y, mark.caption, font, f"cap {mark.role}"))
+    return texts
+
+
+def _caption_place(mark: Mark, font: float) -> tuple[float, float]:
+    """In the middle of an area or a route, beside the middle of a line; drawing units."""
     points = np.array(mark.points_m, dtype=float).reshape(-1, 2) * _CM
     x, y = points.mean(axis=0)
     if mark.kind in ("segment", "arrow"):
         dx, dy = points[-1] - points[0]
-        away = 1.1 * font / max(float(np.hypot(dx, dy)), 1e-9)
+        away = 0.9 * font / max(float(np.hypot(dx, dy)), 1e-9)
         x, y = x - dy * away, y + dx * away
-    return _text(float(x), float(-y), mark.caption, 1.25 * font, f"cap {mark.role}")
+    return float(x), float(-y)
 
 
 def _text(x: float, y: float, text: str, size: float, css: str) -> str:
