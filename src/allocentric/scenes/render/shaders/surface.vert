@@ -1,0 +1,39 @@
+uniform mat4 clip_from_world;
+uniform vec3 eye;
+uniform vec4 lamps[MAX_LAMPS];  // position, 1 / reach^2
+#ifdef SHADOWS
+uniform mat4 sun_from_world;
+#endif
+
+in vec3 in_position;
+in vec3 in_normal;
+in vec2 in_uv;
+in vec3 in_face_normal;
+in uvec2 in_colors;
+in ivec2 in_object_lamp;
+
+out vec3 normal;
+out vec3 uv_layer;
+out vec3 to_eye;
+out vec4 to_lamp;
+flat out vec3 face_normal;
+flat out uvec2 colors;
+flat out ivec2 object_lamp;
+#ifdef SHADOWS
+out vec3 sun_at;
+#endif
+
+void main() {
+    gl_Position = clip_from_world * vec4(in_position, 1.0);
+    normal = in_normal;
+    uv_layer = vec3(in_uv, float(in_colors.y >> 24));
+    to_eye = eye - in_position;
+    int lamp = in_object_lamp.y;
+    to_lamp = lamp < 0 ? vec4(0.0, 0.0, 1.0, 0.0) : vec4(lamps[lamp].xyz - in_position, lamps[lamp].w);
+    face_normal = in_face_normal;
+    colors = in_colors;
+    object_lamp = in_object_lamp;
+#ifdef SHADOWS
+    sun_at = (sun_from_world * vec4(in_position + in_face_normal * 0.004, 1.0)).xyz;
+#endif
+}
