@@ -1,0 +1,1 @@
+"""Whole houses from a seed: floor plan, openings, walls, furnishing."""
