@@ -210,7 +210,9 @@ class _OpenAI:
 
     def _words(self, problem: _Problem) -> str:
         """One line about a problem, naming the host and never the key."""
-        text = f"{_host(self._settings)} {problem.text}".replace(self._key, "***")
+        text = f"{_host(self._settings)} {problem.text}"
+        if self._settings.api_key_env is not None:
+            text = text.replace(self._key, "***")
         return " ".join(text.split())[:400]
 
 
