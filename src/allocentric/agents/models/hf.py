@@ -41,7 +41,8 @@ class Settings(config.Settings):
     batch_size: Annotated[int, Field(ge=1)] = 1
     """Prompts per forward pass; a batch that does not fit into memory is split in halves."""
     as_video: bool | None = None
-    """True hands views over as one native video, False as separate pictures; None does what the prompt says."""
+    """True hands views over as one native video, False as separate pictures; None does what the prompt says. Around a
+    Qwen3-VL video transformers 5 keeps a pair of vision tokens that vLLM drops (vllm-project/vllm issue 46817)."""
     video_fps: Annotated[float, Field(gt=0)] | None = None
     """Frames per second of a video whose views have no time; None makes such a video an error."""
     min_pixels: Annotated[int, Field(ge=1)] | None = None
