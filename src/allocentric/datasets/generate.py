@@ -132,5 +132,8 @@ def _run(job: Callable[[str], list[Item]], scene_ids: Sequence[str], workers: in
         yield from map(job, scene_ids)
         return
     # spawn: a forked child would inherit locks and graphics contexts of this process
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    try:
         yield from pool.map(job, scene_ids, chunksize=max(1, min(16, len(scene_ids) // (4 * workers))))
+    finally:
+        pool.shutdown(cancel_futures=True)  # also where the caller stops half-way
