@@ -97,10 +97,13 @@ class FakeBenchmark:
         if self.settings.pictures is not None:
             path = self.settings.pictures / f"{k}-{frame}.jpg"
             if not path.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                pixels = np.random.default_rng([k, frame]).integers(0, 255, (48, 64, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(path)
+                self._draw(path, k, frame)
         return View(image=path, camera=camera, time_s=float(frame))
+
+    def _draw(self, path: Path, k: int, frame: int) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng([k, frame]).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path)
 
     def prompt_text(self, item: Item, profile: str) -> str:
         options = [f"{chr(65 + k)}. {choice}" for k, choice in enumerate(item.choices)]

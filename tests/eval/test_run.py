@@ -134,8 +134,7 @@ def test_a_changed_setting_is_another_folder(recipe, parrot, tmp_path, change):
 
 
 def test_a_changed_picture_asks_its_questions_again(recipe, parrot, tmp_path):
-    first = evaluate(recipe(**parrots()), tmp_path)
-    (first.folder / "results.json").unlink()
+    evaluate(recipe(**parrots()), tmp_path)
     picture = tmp_path / "pictures" / "0-1.jpg"
     picture.write_bytes(picture.read_bytes() + b"\0")
     parrot.prompts.clear()
@@ -144,12 +143,20 @@ def test_a_changed_picture_asks_its_questions_again(recipe, parrot, tmp_path):
     assert len(parrot.prompts) == 6
 
 
+def test_a_finished_run_needs_its_pictures_no_more(recipe, fake, parrot, tmp_path, monkeypatch):
+    first = evaluate(recipe(**parrots()), tmp_path)
+    for picture in (tmp_path / "pictures").iterdir():
+        picture.unlink()
+    monkeypatch.setattr(fake.FakeBenchmark, "_draw", lambda self, path, k, frame: None)
+    again = evaluate(recipe(**parrots()), tmp_path)
+    assert (again.asked, again.results) == (0, first.results)
+
+
 def test_other_weights_in_the_same_folder_are_another_model(recipe, parrot, tmp_path):
     weights = tmp_path / "model"
     weights.mkdir()
     (weights / "w.bin").write_bytes(b"one")
-    first = evaluate(recipe(**parrots(path=str(weights))), tmp_path)
-    (first.folder / "results.json").unlink()
+    evaluate(recipe(**parrots(path=str(weights))), tmp_path)
     (weights / "w.bin").write_bytes(b"two")
     assert evaluate(recipe(**parrots(path=str(weights))), tmp_path).asked == 36
 

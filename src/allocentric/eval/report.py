@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from allocentric.core.config import settings_hash
 from allocentric.core.errors import UserError
 from allocentric.core.progress import Progress, SilentProgress
@@ -77,6 +79,7 @@ def _page(run: ScoredRun, results: Mapping[str, Any], charts: Mapping[str, str],
         "run.html.j2",
         results=results,
         facts=_facts(run, results),
+        settings=yaml.safe_dump(run.plan.settings, sort_keys=False, allow_unicode=True),
         board=_board(results, results["profile"], _speeds(run)),
         profiles=_profile_table(results),
         charts=list(charts.values()),

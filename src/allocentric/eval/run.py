@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from allocentric.core.config import load_recipe
-from allocentric.core.errors import UserError
+from allocentric.core.errors import DataError, UserError
 from allocentric.core.progress import Progress, SilentProgress
 from allocentric.core.records import digest, response_from_record, response_to_record
 from allocentric.core.runlog import RunLog, read_json, run_folder
@@ -93,6 +93,7 @@ def results_of(job: Plan, answers: Mapping[str, Mapping[str, Response]]) -> dict
             "model": contestant.label,
             "baseline": contestant.baseline,
             "settings": contestant.record(),
+            "identity": contestant.identity(),
             "items": len(job.items),
             "failed": sum(failed(response) for response in answers[contestant.label].values()),
             "profiles": {profile: scored[contestant.label, profile] for profile in benchmark.profiles},
@@ -107,7 +108,7 @@ def results_of(job: Plan, answers: Mapping[str, Mapping[str, Response]]) -> dict
         "recipe": recipe.name,
         "unit": "percent",
         "benchmark": {**job.settings["benchmark"], "title": benchmark.name, **benchmark.fingerprint()},
-        "items": {"count": len(job.items), "sha256": digest([item_digest(item) for item in job.items])},
+        "items": {"count": len(job.items), "sha256": _items_digest(job)},
         "scenes": len({item.scene_id for item in job.items}),
         "profile": job.profile,
         "profiles": list(benchmark.profiles),
@@ -123,12 +124,27 @@ def results_of(job: Plan, answers: Mapping[str, Mapping[str, Response]]) -> dict
 
 
 def _finished_results(log: RunLog, job: Plan) -> dict[str, Any] | None:
-    """The results of a finished run whose benchmark files are still the same."""
+    """The results of a finished run if questions, pictures and local weights are still the same."""
     results = read_json(log.folder, "results.json")
     if results is None or results.get("state") != FINISHED:
         return None
-    now = digest([item_digest(item) for item in job.items])
-    return results if results["items"]["sha256"] == now else None
+    same_items = results["items"]["sha256"] == _items_digest(job)
+    same_models = [model["identity"] for model in results["models"]] == [c.identity() for c in job.contestants]
+    return results if same_items and same_models and _same_pictures(log, job) else None
+
+
+def _items_digest(job: Plan) -> str:
+    return digest([item_digest(item) for item in job.items])
+
+
+def _same_pictures(log: RunLog, job: Plan) -> bool:
+    """Pictures that are gone can't be compared; a finished run needs them no more."""
+    logged = {record["item"]: record["frames"]["digest"] for record in log.read().values()}
+    try:
+        return all(choose_frames(item, job.recipe.frames).digest == logged.get(item.id) for item in job.items)
+    except DataError as error:
+        log.say(f"finished; pictures not compared: {error}")
+        return True
 
 
 # ------------------------------------------------------------------------------------------------------------ asking
