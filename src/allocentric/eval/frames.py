@@ -1,17 +1,16 @@
 """Which pictures of an item a model is shown, and their digest.
 
 The policy is a setting of the run: never chosen by the model, always stored with the answer. Frames are evenly spaced
-over the item's pictures or over its video, first and last included.
+over the item's pictures or over its video, or taken at a rate.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pydantic import Field
@@ -19,14 +18,11 @@ from pydantic import Field
 from allocentric.agents.models._pictures import picture
 from allocentric.core import config
 from allocentric.core.errors import DataError
-from allocentric.core.types import Image, Item, View
+from allocentric.core.types import Item, View
+from allocentric.eval.video import sampled_digest, video_frames, video_index
 from allocentric.scenes.trajectory import sample_frames
 
-_SAMPLED_BYTES = 1 << 20
-_CONTAINER_TICKS_PER_S = 1_000_000
-"""FFmpeg gives a container's duration in microseconds."""
-_LOST_TAIL_S = 1.0
-"""A video track may end this much before its sound."""
+_SLACK = 1e-6  # seconds by which a picture may be late and still be on time
 
 
 class FramesPolicy(config.Settings):
@@ -34,6 +30,10 @@ class FramesPolicy(config.Settings):
 
     count: int = Field(default=32, ge=0)
     """At most this many, evenly spaced; 0 asks without pictures (a blind run)."""
+    rate_hz: float | None = Field(default=None, gt=0)
+    """Pictures per second of the video, thinned evenly where that makes more than `count`; None takes `count`."""
+    tail: bool = False
+    """Add the last picture where it is not among them ("uniform_tail" of VLMEvalKit): up to `count` + 1 pictures."""
     as_video: bool = False
     """Hand them over as one native video instead of separate pictures."""
 
@@ -49,19 +49,38 @@ class FrameChoice:
 
 
 def evenly_spaced(total: int, count: int) -> tuple[int, ...]:
-    """At most `count` different indices below `total`, first and last included (the only one is the first)."""
+    """At most `count` different indices below `total`, first and last included (the only one is the first).
+
+    Fractions are cut off, as lmms-eval@75571cf and VLMEvalKit@e8e78f0 do.
+    """
     if total <= count:
         return tuple(range(total))
     return tuple(sample_frames(count, total)) if count else ()
 
 
+def at_rate(times_s: Sequence[float], rate_hz: float) -> tuple[int, ...]:
+    """Index of the last picture at or before every multiple of 1 / `rate_hz` after the first; none twice."""
+    times = np.asarray(times_s) - times_s[0]
+    wanted = np.arange(int(np.floor(times[-1] * rate_hz + _SLACK)) + 1) / rate_hz
+    return tuple(np.unique(np.searchsorted(times, wanted + _SLACK, side="right") - 1).tolist())
+
+
 def choose_frames(item: Item, policy: FramesPolicy) -> FrameChoice:
-    """The frames of `item` under `policy`. DataError where a picture or the video is missing or damaged."""
-    if item.video is not None and not item.views:
-        indices = evenly_spaced(_video_length(item.video), policy.count) if policy.count else ()
-        digests = [_video_digest(item.video)] if indices else []
+    """The frames of `item` under `policy`.
+
+    Raises:
+        DataError: a picture or the video is missing or damaged, or pictures without times are to be taken at a rate.
+    """
+    if policy.count == 0:
+        indices: tuple[int, ...] = ()
+    elif item.video is not None and not item.views:
+        index = video_index(item.video)
+        indices = _indices([tick * index.tick_s for tick in index.ticks], policy)
     else:
-        indices = evenly_spaced(len(item.views), policy.count)
+        indices = _indices([_time(item, view, policy) for view in item.views], policy)
+    if item.video is not None and not item.views:
+        digests = [sampled_digest(item.video)] if indices else []
+    else:
         digests = [_view_digest(item.views[index]) for index in indices]
     text = "\n".join([*digests, *map(str, indices)])
     return FrameChoice(indices=indices, digest=hashlib.sha256(text.encode()).hexdigest())
@@ -72,6 +91,42 @@ def load_views(item: Item, indices: tuple[int, ...]) -> tuple[View, ...]:
     if item.video is not None and not item.views:
         return _video_views(item.video, indices)
     return tuple(item.views[index] for index in indices)
+
+
+def pixel_digest(views: Iterable[View]) -> str:
+    """SHA-256 over the shapes and pixels of pictures, in order. DataError where one is missing or damaged."""
+    total = hashlib.sha256()
+    for view in views:
+        pixels = np.asarray(picture(view))
+        total.update(f"{pixels.shape}".encode() + pixels.tobytes())
+    return total.hexdigest()
+
+
+def _indices(times_s: Sequence[float], policy: FramesPolicy) -> tuple[int, ...]:
+    if not times_s:
+        return ()
+    if policy.rate_hz is None:
+        chosen = evenly_spaced(len(times_s), policy.count)
+    else:
+        every = at_rate(times_s, policy.rate_hz)
+        chosen = tuple(every[index] for index in evenly_spaced(len(every), policy.count))
+    if policy.tail and chosen[-1] != len(times_s) - 1:
+        chosen = (*chosen, len(times_s) - 1)
+    return chosen
+
+
+def _time(item: Item, view: View, policy: FramesPolicy) -> float:
+    if policy.rate_hz is None:
+        return 0.0
+    if view.time_s is None:
+        raise DataError(f"item {item.id}: its pictures have no times, so frames.rate_hz can't be kept; leave it out")
+    return view.time_s
+
+
+@lru_cache(maxsize=2)
+def _video_views(path: Path, indices: tuple[int, ...]) -> tuple[View, ...]:
+    """Cached because the items of one scene follow each other."""
+    return tuple(video_frames(path, indices))
 
 
 def _view_digest(view: View) -> str:
@@ -96,85 +151,3 @@ def _cached_file_digest(path: Path, size: int, mtime_ns: int) -> str:
     """Keyed by size and time too, so that a picture replaced during the run is read again."""
     del size, mtime_ns
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-@lru_cache(maxsize=10_000)
-def _video_digest(path: Path) -> str:
-    """Size and both ends: a whole benchmark's videos are gigabytes, and re-encoding changes all three."""
-    return sampled_digest(path)
-
-
-def sampled_digest(path: Path) -> str:
-    """SHA-256 of a file's size, first and last megabyte."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(_SAMPLED_BYTES)
-        file.seek(max(0, size - _SAMPLED_BYTES))
-        return hashlib.sha256(str(size).encode() + head + file.read()).hexdigest()
-
-
-# ----------------------------------------------------------------------------------------------------------- videos
-
-
-@lru_cache(maxsize=10_000)
-def _video_length(path: Path) -> int:
-    with _open_video(path) as container:
-        length = int(container.streams.video[0].frames) or _counted_frames(path, container)
-    if length == 0:
-        raise DataError(f"{path} has no video frames; replace the file")
-    return length
-
-
-def _counted_frames(path: Path, container: Any) -> int:
-    """Number of frames of a container that does not say, checked against the duration that it does say."""
-    stream = container.streams.video[0]
-    times_s = [float(p.pts * stream.time_base) for p in container.demux(stream) if p.size and p.pts is not None]
-    if not times_s or container.duration is None:
-        return len(times_s)
-    declared_s = container.duration / _CONTAINER_TICKS_PER_S
-    if max(times_s) + _LOST_TAIL_S < declared_s:
-        raise DataError(f"{path} is truncated: {max(times_s):.1f} of {declared_s:.1f} s are there; replace the file")
-    return len(times_s)
-
-
-@lru_cache(maxsize=2)
-def _video_views(path: Path, indices: tuple[int, ...]) -> tuple[View, ...]:
-    """Cached because the items of one scene follow each other."""
-    wanted = set(indices)
-    views = {number: View(image=pixels, time_s=time_s) for number, pixels, time_s in _decode(path, wanted)}
-    missing = sorted(wanted - set(views))
-    if missing:
-        raise DataError(f"{path} is truncated: frame {missing[0]} can't be decoded; replace the file")
-    return tuple(views[index] for index in indices)
-
-
-def _decode(path: Path, wanted: set[int]) -> Iterator[tuple[int, Image, float | None]]:
-    import av
-
-    with _open_video(path) as container:
-        container.streams.video[0].thread_type = "AUTO"
-        frames = container.decode(video=0)
-        number = -1
-        while number < max(wanted, default=-1):
-            try:
-                frame = next(frames)
-            except (StopIteration, av.error.FFmpegError):
-                return
-            number += 1
-            if number in wanted:
-                yield number, frame.to_ndarray(format="rgb24"), frame.time
-
-
-def _open_video(path: Path) -> Any:
-    import av
-
-    if not path.is_file():
-        raise DataError(f"no such video: {path}")
-    try:
-        container = av.open(str(path))
-    except av.error.FFmpegError as error:
-        raise DataError(f"{path} can't be opened as a video ({error.strerror}); it may be truncated") from None
-    if not container.streams.video:
-        container.close()
-        raise DataError(f"{path} holds no video stream")
-    return container

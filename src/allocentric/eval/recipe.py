@@ -17,8 +17,9 @@ from allocentric.core.config import Settings, resolved, settings_from_mapping
 from allocentric.core.errors import SettingsError, UserError, suggestion
 from allocentric.core.records import answer_to_record, digest
 from allocentric.core.types import Item, Model
-from allocentric.eval.frames import FramesPolicy, sampled_digest
+from allocentric.eval.frames import FramesPolicy
 from allocentric.eval.protocol import Benchmark
+from allocentric.eval.video import sampled_digest
 
 BASELINES = ("random", "constant", "frequency")
 """Scripted policies that stand beside every model."""
