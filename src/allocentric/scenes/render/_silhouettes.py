@@ -39,17 +39,21 @@ class Silhouettes:
             self._queries.append(context.query(samples=True))
         for row, index in enumerate(objects):
             with self._queries[row]:
-                self.draw(index, 0.9 - 1.8 * row / len(objects))
-        context.disable_direct(_CLIP_DISTANCE_0)
-        context.depth_func = "<="
+                self.draw(index, 0.9 - 0.8 * row / len(objects))
+        self._end()
         return np.array([query.samples for query in self._queries[: len(objects)]], dtype=np.int64)
 
     def draw(self, index: int, layer: float) -> None:
-        """Draw one object at the constant depth `layer`."""
+        """Draw one object, all of it at the depth `layer` in [0, 1]."""
         start, end = (int(value) for value in self._ranges[index])
         if end > start:
-            self._shader["layer"].value = layer
+            self._context.depth_clamp_range = (layer, layer)
             self._array.render(self._context.TRIANGLES, vertices=3 * (end - start), first=3 * start)
+
+    def _end(self) -> None:
+        self._context.disable_direct(_CLIP_DISTANCE_0)
+        self._context.depth_clamp_range = None
+        self._context.depth_func = "<="
 
     def _begin(self, width_px: int, height_px: int) -> None:
         context, size = self._context, (width_px, height_px)
@@ -60,3 +64,23 @@ class Silhouettes:
         context.enable_only(context.DEPTH_TEST | context.CULL_FACE)
         context.enable_direct(_CLIP_DISTANCE_0)
         context.depth_func, context.front_face, context.cull_face = "<", "cw", "back"
+
+
+def apart(objects: NDArray[np.int64], bounds_m: NDArray[np.float32], eye_m: NDArray[np.float64]) -> list[list[int]]:
+    """Groups of objects whose bounding spheres are seen in disjoint cones from `eye_m`."""
+    low, high = bounds_m[objects, 0].astype(float), bounds_m[objects, 1].astype(float)
+    towards = (low + high) / 2 - eye_m
+    distance = np.maximum(np.linalg.norm(towards, axis=1), 1e-9)
+    radius = np.linalg.norm(high - low, axis=1) / 2
+    half_angle = np.where(radius < distance, np.arcsin(np.minimum(radius / distance, 1.0)), np.pi) + 0.01
+    direction = towards / distance[:, None]
+    gap = np.arccos(np.clip(direction @ direction.T, -1, 1)) - half_angle[:, None] - half_angle[None]
+    groups: list[list[int]] = []
+    for row in np.argsort(-half_angle, kind="stable"):
+        for group in groups:
+            if (gap[row, group] > 0).all():
+                group.append(int(row))
+                break
+        else:
+            groups.append([int(row)])
+    return [[int(objects[row]) for row in group] for group in groups]

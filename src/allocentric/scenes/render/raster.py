@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from allocentric.core.geometry import intrinsics_of
 from allocentric.core.types import Camera, Scene
 from allocentric.scenes.render import _gl, contract, lights, textures
+from allocentric.scenes.render._cube import CubePass, Resolve
 from allocentric.scenes.render._shadow import ShadowMaps, bake
-from allocentric.scenes.render._silhouettes import Silhouettes
+from allocentric.scenes.render._silhouettes import Silhouettes, apart
 from allocentric.scenes.render._targets import Target, output_defines, outputs_of
 from allocentric.scenes.render._vertices import VERTEX_FORMAT, VERTEX_NAMES, vertices_of
 from allocentric.scenes.render._views import ClipView, Culling, clip_view
@@ -57,7 +58,8 @@ class Raster:
 
     def _upload(self, scene: Scene, flat: FlatScene) -> None:
         context = self._context
-        vertices, triangles = vertices_of(flat)
+        self._split = vertices_of(flat)
+        vertices, triangles = self._split
         self._triangles = triangles
         self._vertices = context.buffer(vertices.tobytes() or bytes(vertices.dtype.itemsize))
         self._indices = context.buffer(reserve=max(triangles.nbytes, 12), dynamic=True)
@@ -70,6 +72,8 @@ class Raster:
         self._tiles.filter = (context.LINEAR_MIPMAP_NEAREST, context.LINEAR)
         self._variants: dict[tuple[str, ...], _Variant] = {}
         self._silhouettes: Silhouettes | None = None
+        self._cube: CubePass | None = None
+        self._resolvers: dict[tuple[str, ...], Any] = {}
         self._targets: dict[tuple[int, int, tuple[str, ...]], Target] = {}
 
     # -------------------------------------------------------------------------------------------------- the contract
@@ -78,7 +82,8 @@ class Raster:
         """Draw what `camera` sees."""
         wanted = contract.checked_channels(channels)
         with self._context:
-            return self._planar(camera, wanted)
+            draw = self._panorama if camera.model == "equirectangular" else self._planar
+            return draw(camera, wanted)
 
     def silhouette_px(self, camera: Camera, object_indices: Sequence[int]) -> NDArray[np.int64]:
         """(K,) pixels each object would cover in this frame if drawn alone."""
@@ -87,6 +92,8 @@ class Raster:
         if len(object_indices) == 0:
             return np.zeros(0, dtype=np.int64)
         with self._context:
+            if camera.model == "equirectangular":
+                return self._panorama_silhouettes(camera, object_indices)
             if self._silhouettes is None:
                 self._silhouettes = Silhouettes(self._context, self._flat)
             view = clip_view(camera, self._bounds_m)
@@ -128,13 +135,50 @@ class Raster:
         variant.background.render(vertices=3)
         return target.read(wanted)
 
+    # --------------------------------------------------------------------------------------------------- panoramas
+
+    def _panorama(self, camera: Camera, wanted: frozenset[Channel], only: NDArray[np.bool_] | None = None) -> Frame:
+        outputs = outputs_of(wanted)
+        if self._cube is None:
+            self._cube = CubePass(self._context, self._split, self._culling)
+            self._resolve = Resolve(self._context, self._flat)
+        if outputs not in self._resolvers:
+            array = self._resolve.program(outputs, _light_defines(self._lamps, self._shadows))
+            _gl.set_uniforms(array.program, light_uniforms(self._lamps, self._shadows))
+            self._resolvers[outputs] = array
+        atlas = self._cube.draw(camera, self._bounds_m, only)
+        target = self._target(camera.width_px, camera.height_px, outputs)
+        target.framebuffer.use()
+        self._use_light_textures()
+        self._resolve.draw(self._resolvers[outputs], atlas, camera)
+        return target.read(wanted)
+
+    def _panorama_silhouettes(self, camera: Camera, objects: Sequence[int]) -> NDArray[np.int64]:
+        """Objects whose directions can't overlap are drawn together."""
+        counts = np.zeros(len(self._flat.ranges) + 1, dtype=np.int64)
+        for group in apart(np.unique(objects), self._flat.bounds_m, np.asarray(camera.world_from_camera)[:3, 3]):
+            only = np.zeros(len(self._flat.ranges), dtype=bool)
+            only[group] = True
+            drawn = self._panorama(camera, frozenset({"id"}), only).id
+            assert drawn is not None
+            counts += np.bincount(drawn.ravel() + 1, minlength=len(counts))
+        return counts[np.asarray(objects, dtype=np.int64) + 1]
+
+    # -------------------------------------------------------------------------------------------------------- shared
+
     def _begin(self, framebuffer: Any) -> None:
         context = self._context
         framebuffer.use()
         framebuffer.clear(depth=1.0)
         context.enable_only(context.DEPTH_TEST | context.CULL_FACE)
         context.depth_func = "<="
-        context.front_face = "cw"  # row 0 of the picture is at the bottom of clip space, which mirrors windings
+        context.front_face, context.cull_face = (
+            "cw",
+            "back",
+        )  # row 0 of the picture is at the bottom of clip space, which mirrors windings
+        self._use_light_textures()
+
+    def _use_light_textures(self) -> None:
         self._tiles.use(0)
         if self._shadows is not None:
             self._shadows.sun.use(1)
@@ -168,9 +212,7 @@ class _Variant:
         vertices: Any,
         indices: Any,
     ) -> None:
-        defines: dict[str, object] = {**output_defines(outputs), "MAX_LAMPS": max(1, len(lamps.reach_m))}
-        if shadows is not None:
-            defines["SHADOWS"] = 1
+        defines = {**output_defines(outputs), **_light_defines(lamps, shadows)}
         surface = _gl.program(context, "surface", "surface", defines, parts=("shade",))
         background = _gl.program(context, "background", "background", defines, parts=("shade",))
         self.surface = context.vertex_array(surface, self._kept(surface, vertices), indices)
@@ -209,6 +251,13 @@ class _Variant:
             self.background.program,
             {"direction_from_pixel": np.ascontiguousarray(direction.T, dtype=np.float32)},
         )
+
+
+def _light_defines(lamps: lights.Lamps, shadows: ShadowMaps | None) -> dict[str, object]:
+    defines: dict[str, object] = {"MAX_LAMPS": max(1, len(lamps.reach_m))}
+    if shadows is not None:
+        defines["SHADOWS"] = 1
+    return defines
 
 
 def light_uniforms(lamps: lights.Lamps, shadows: ShadowMaps | None) -> dict[str, Any]:
