@@ -43,7 +43,7 @@ def test_help_and_list_answer_within_the_budget(arguments: list[str]) -> None:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["list"], ["list", "models"]])
 def test_help_and_list_import_nothing_heavy(arguments: list[str]) -> None:
-    heavy = {"numpy", "torch", "transformers", "open3d", "moderngl", "datasets", "pydantic", "matplotlib", "openai"}
+    heavy = {"numpy", "torch", "transformers", "open3d", "moderngl", "datasets", "matplotlib", "openai"}
     code = (
         "import sys; sys.argv = ['allocentric', *sys.argv[1:]]\n"
         "from allocentric import cli\n"

@@ -28,7 +28,7 @@ def imported_parts(source: str) -> Iterator[str]:
             assert node.level == 0, "imports are absolute"
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         for name in names:
-            if name.startswith("allocentric."):
+            if name.startswith("allocentric.") and name != "allocentric.__version__":
                 yield name.split(".")[1]
 
 
