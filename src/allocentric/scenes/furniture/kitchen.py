@@ -65,7 +65,8 @@ def kitchen_sink(rng: np.random.Generator) -> Piece:
     basin = (0.38, width - 0.22)
     shape = Shape().box(_FRONT, (_DEPTH_M - 0.04, width, 0.58), (-0.02, 0, 0.1))
     shape.box(_PLINTH, (_DEPTH_M - 0.1, width - 0.002, 0.1), (-0.03, 0, 0))
-    shape.boxes(_FRONT, [(0.02, width, 0.2)], [(_DEPTH_M / 2 - 0.03, 0, 0.66)])
+    shape.boxes(_FRONT, [(0.02, width, 0.2)], [(_DEPTH_M / 2 - 0.05, 0, 0.66)])
+    shape.boxes(_FRONT, [(_DEPTH_M - 0.06, 0.02, 0.2)], [(-0.02, s * (width - 0.02) / 2, 0.66) for s in (-1, 1)])
     x, y = (_DEPTH_M - basin[0]) / 2, (width - basin[1]) / 2
     shape.boxes(_STONE, [(x, width, 0.04)], [(s * (_DEPTH_M - x) / 2, 0, 0.86) for s in (-1, 1)])
     shape.boxes(_STONE, [(basin[0], y, 0.04)], [(0, s * (width - y) / 2, 0.86) for s in (-1, 1)])

@@ -160,11 +160,12 @@ class Shape:
         """Add a copy of another shape, turned about the vertical and moved."""
         cos, sin = np.cos(yaw_rad), np.sin(yaw_rad)
         turn_t = np.array([[cos, sin, 0.0], [-sin, cos, 0.0], [0.0, 0.0, 1.0]])
-        materials = list(other._materials)
+        materials, first = list(other._materials), 0
         for points, normals, triangles, (material, _) in zip(
             other._points, other._normals, other._triangles, other._material_runs, strict=True
         ):
-            self._append(materials[material], points @ turn_t + at, normals @ turn_t, triangles)
+            self._append(materials[material], points @ turn_t + at, normals @ turn_t, triangles - first)
+            first += len(points)
         return self
 
     def stretched(self, factors: Vector) -> Self:

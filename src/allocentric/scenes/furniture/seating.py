@@ -144,9 +144,9 @@ def bean_bag(rng: np.random.Generator) -> Piece:
     """A slumped bag chair."""
     size = draw(rng, 0.75, 0.95)
     color, cloth = fabric(rng, ("red", "orange", "blue", "green", "purple", "yellow", "gray"))
-    profile = [(0, 0), (0.44, 0.0), (0.5, 0.18), (0.42, 0.42), (0.24, 0.66), (0.1, 0.78), (0, 0.8)]
+    profile = [(0, 0), (0.46, 0.0), (0.54, 0.12), (0.5, 0.3), (0.36, 0.48), (0.14, 0.58), (0, 0.6)]
     shape = Shape().lathe(cloth, [(r * size, z * size) for r, z in profile], sides=14, smooth=True)
-    shape.ellipsoid(cloth, (0.62 * size, 0.7 * size, 0.2 * size), (0.16 * size, 0, 0.3 * size))
+    shape.ellipsoid(cloth, (0.5 * size, 0.8 * size, 0.42 * size), (-0.2 * size, 0, 0.32 * size))
     return piece(shape, color)
 
 

@@ -27,10 +27,10 @@ def furnish(rng: np.random.Generator, plan: Plan, holes: Sequence[Hole], height_
     house = Household(rng)
     spaces = [RoomSpace(plan, index, holes, height_m) for index in range(len(plan.rooms))]
     for space in spaces:
-        _dress_windows(house, space)
         main = MAIN_GROUPS.get(space.kind)
         if main is not None:
             main(house, space)
+        _dress_windows(house, space)
     for spot in ("wall", "corner", "ceiling", "hung", "free", "layer"):
         for space in spaces:
             _single_pieces(house, space, spot)

@@ -16,8 +16,11 @@ _TRIES = 40
 def sofa_and_television(house: Household, space: RoomSpace) -> None:
     """A sofa at a wall, a rug and a coffee table before it, a television on its stand facing it, seats beside it."""
     rng = house.rng
-    piece = house.make("sofa")
-    sofa = house.put(space, "sofa", piece, space.wall_spots(rng, piece.size_m, _TRIES, snug=0.15), gap_m=1.7)
+    sofa = None
+    for gap_m in (1.8, 1.4, 0.9):
+        if sofa is None:
+            piece = house.make("sofa")
+            sofa = house.put(space, "sofa", piece, space.wall_spots(rng, piece.size_m, _TRIES, snug=0.15), gap_m=gap_m)
     if sofa is None:
         _television(house, space, None)
         return
@@ -98,15 +101,15 @@ def dining_set(house: Household, space: RoomSpace) -> None:
     table, chair = house.make("dining table"), house.make("chair")
     reach = float(chair.size_m[0]) + 0.12
     whole = np.array([table.size_m[0] + 2 * reach, table.size_m[1] + 2 * reach, table.size_m[2]])
-    rug = house.make("rug") if rng.random() < 0.25 else None
-    if rug is not None and np.any(rug.size_m[:2] < whole[:2] + 0.1):
-        rug = None
     room = np.maximum((space.high - space.low) / 2 - 0.5, 0.1)
     centre = (space.low + space.high) / 2 + rng.uniform(-1, 1, size=(_TRIES, 2)) * room
     spots = Spots(centre, rng.integers(2, size=_TRIES) * (np.pi / 2))
     boxes, _ = space.boxes_of(whole, spots, None)
     free = space.clear(boxes)
-    spots = Spots(np.concatenate([centre[free], centre]), np.concatenate([spots.yaw_rad[free], spots.yaw_rad]))
+    if space.kind == "dining room":  # its table may stand closer to a wall than chairs on all sides would allow
+        spots = Spots(np.concatenate([centre[free], centre]), np.concatenate([spots.yaw_rad[free], spots.yaw_rad]))
+    else:
+        spots = Spots(centre[free], spots.yaw_rad[free])
     placed = house.put(space, "dining table", table, spots)
     if placed is None:
         return

@@ -77,7 +77,7 @@ class RoomSpace:
             corner = edge.start + edge.along * (low - 0.05)
             other = edge.start + edge.along * (high + 0.05) + edge.inward * 0.25
             lowest, highest = np.minimum(corner, other), np.maximum(corner, other)
-            self.take((*lowest, hole.bottom_m, *highest, hole.top_m + 0.1), blocks=False)
+            self.take((*lowest, hole.bottom_m + 0.1, *highest, hole.top_m + 0.1), blocks=False)
 
     # ------------------------------------------------------------------------------------------------- what is taken
 
