@@ -36,6 +36,9 @@ _TICK_S = 0.05
 _TURN_ACCELERATION_RAD_S2 = 2.0
 _GAZE_SMOOTHING_S = 0.3
 _LOOK_AHEAD_M = 0.6
+_STOP_GRID_M = 0.25
+_UNCOVERED = 0.08
+"""Share of a room's free cells that no stop needs to be near: corners that one more stop would be spent on."""
 _SWAY_LENGTH_M = 2.5
 _LEAST_FREE_M2 = 0.5
 """Less free floor than this between the boxes of a scene without rooms makes the walk an orbit."""
@@ -67,7 +70,7 @@ class Settings(BaseSettings):
     sway_rad: float = Field(0.35, ge=0.0, lt=1.5)
     """How far the gaze swings to both sides of the way while walking."""
     stop_spacing_m: float = Field(3.0, gt=0.5)
-    """Every free cell of a room is nearer than this to one of its stops."""
+    """Nearly every free cell of a room is nearer than this to one of its stops."""
     radius_m: float = Field(0.2, gt=0.0)
     """Radius of the walker's body; nothing comes nearer to the camera's axis."""
     clearance_m: float = Field(0.35, ge=0.0)
@@ -153,7 +156,11 @@ def _stops_in_room(
     room_id: str,
     settings: Settings,
 ) -> NDArray[np.int64]:
-    """(K, 2) cells: the clearest one, then the farthest clear ones until none is `stop_spacing_m` from all."""
+    """(K, 2) cells from which nearly every free cell of the room is nearer than `stop_spacing_m`.
+
+    Greedy cover: the cell that covers most of what is left comes next; of equals the one farthest from the walls,
+    where a look around shows the room and not a wall.
+    """
     cells = grid.room_cells(room_id)
     cells = cells[reachable[tuple(cells.T)]]
     if len(cells) == 0:
@@ -163,11 +170,21 @@ def _stops_in_room(
         )
     clearance = graph.clearance[tuple(cells.T)]
     clear = cells[clearance >= min(settings.clearance_m / grid.cell_m, float(clearance.max()))]
-    stops = [cells[int(np.argmax(clearance))]]
-    nearest = np.linalg.norm(clear - stops[0], axis=1)
-    while nearest.max() * grid.cell_m >= settings.stop_spacing_m:
-        stops.append(clear[int(np.argmax(nearest))])
-        nearest = np.minimum(nearest, np.linalg.norm(clear - stops[-1], axis=1))
+    from_walls = ndimage.distance_transform_edt(np.pad(grid.room == grid.room_ids.index(room_id), 1))[1:-1, 1:-1]
+    clear = clear[np.argsort(-from_walls[tuple(clear.T)], kind="stable")]
+    # Every stride-th cell stands for its neighbours: the cover is quadratic in cells.
+    stride = max(int(_STOP_GRID_M / grid.cell_m), 1) ** 2
+    candidates, goals = clear[::stride], cells[::stride]
+    near = np.linalg.norm(candidates[:, None] - goals[None], axis=-1) * grid.cell_m < settings.stop_spacing_m
+    left = near.any(axis=0)
+    stops: list[NDArray[np.int64]] = []
+    while not stops or left.mean() > _UNCOVERED:
+        best = int(np.argmax(near[:, left].sum(axis=1)))
+        stops.append(candidates[best])
+        left &= ~near[best]
+    if len(grid.room_ids) == 1 and len(stops) == 1:  # a walk has to move
+        from_stop = np.linalg.norm(candidates - stops[0], axis=1)
+        stops += [candidates[int(np.argmax(from_stop))]] if from_stop.any() else []
     return np.array(stops)
 
 
