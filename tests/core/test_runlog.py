@@ -36,10 +36,10 @@ def test_other_settings_are_another_folder(tmp_path):
 def test_records_come_back_and_the_last_of_a_key_counts(folder):
     fill(folder, "a", "b")
     with RunLog(folder, SETTINGS) as log:
-        log.append([("a", {"text": "again"}), ("c", {"text": "line\nfeed \u2028 ü"})])
+        log.append([("a", {"text": "again"}), ("c", {"text": "line\nfeed \u2028 ü \ud83d \0"})])
         assert list(log.read()) == ["a", "b", "c"]
     assert read_samples(folder)["a"] == {"text": "again"}
-    assert read_samples(folder)["c"]["text"] == "line\nfeed \u2028 ü"
+    assert read_samples(folder)["c"]["text"] == "line\nfeed \u2028 ü \ud83d \0"
     assert read_config(folder) == SETTINGS
     assert {"python", "packages", "cpu", "command"} <= read_json(folder, "env.json")["environments"][0].keys()
 

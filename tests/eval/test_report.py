@@ -17,6 +17,7 @@ from allocentric.eval.run import evaluate
 
 VOID = {"meta", "img", "br", "input", "link", "hr"}
 ATTACK = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'></pre></article></svg>{{ 7*7 }}"
+NOISE = "\0\x1b[31m\ud83d"
 
 
 class Page(HTMLParser):
@@ -113,12 +114,12 @@ def test_what_a_model_says_is_inert(folder):
     samples = folder / "samples.jsonl"
     records = [json.loads(line) for line in samples.read_text().splitlines()]
     for record in records:
-        record["response"]["text"] = ATTACK
+        record["response"]["text"] = ATTACK + NOISE
         record["response"]["error"] = ATTACK if record["item"] == "0-0" else None
     samples.write_text("".join(json.dumps(record) + "\n" for record in records))
     text = write_report(folder).read_text(encoding="utf-8")
     page = Page(text)
-    assert ATTACK in page.text
+    assert ATTACK + "␀␛[31m?" in page.text
     assert len(page.articles) == 36
     assert len(page.scripts) == 2
     assert not any(name.startswith("on") for _, name, _ in page.attributes)

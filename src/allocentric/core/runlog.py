@@ -26,7 +26,6 @@ import yaml
 from allocentric.core.config import settings_hash
 from allocentric.core.environment import environment
 from allocentric.core.errors import DataError, UserError
-from allocentric.core.records import json_bytes
 
 
 def run_folder(runs_dir: Path, name: str, settings: Mapping[str, Any]) -> Path:
@@ -85,7 +84,7 @@ class RunLog:
         Raises:
             UserError: The disk is full or failing. What was written before is intact, and the same command continues.
         """
-        data = b"".join(json_bytes({"key": key, **record}) + b"\n" for key, record in records)
+        data = b"".join(_line({"key": key, **record}) for key, record in records)
         with disk_errors(self.folder):
             try:
                 _write_all(self._samples_fd, data, self._end)
@@ -181,6 +180,11 @@ def _intact_records(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
                 yield record, len(line)
             elif file.read(1):
                 raise DataError(f"{path} line {number} is damaged and isn't the last; remove that line and repeat")
+
+
+def _line(record: Mapping[str, Any]) -> bytes:
+    """ASCII, because what a model says may hold half a character, which UTF-8 can't."""
+    return json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n"
 
 
 def _parse_line(line: bytes) -> dict[str, Any] | None:

@@ -18,6 +18,9 @@ from allocentric.eval.results import ScoredRow, failed
 from allocentric.eval.scored import ScoredRun
 from allocentric.eval.topdown import TopDown, map_of, overlay
 
+_CONTROL_PICTURES = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"} | {0x7F: 0x2421}
+"""C0 controls -> U+2400 and following."""
+
 
 @dataclass
 class ItemPages:
@@ -69,9 +72,9 @@ class ItemPages:
         }
         return {
             "model": label,
-            "raw": "" if response is None else response.text,
+            "raw": "" if response is None else printable(response.text),
             "note": _note(response),
-            "parsed": "" if score is None else answer_text(score.answer, item),
+            "parsed": "" if score is None else printable(answer_text(score.answer, item)),
             "value": None if score is None else score.value,
             "score": _score_text(score),
             "state": _state(response, score),
@@ -129,6 +132,12 @@ def answer_text(answer: Answer | Unreadable, item: Item) -> str:
             return str(answer)
 
 
+def printable(text: str) -> str:
+    """Control characters as their pictures and halves of characters as the replacement character."""
+    shown = text.translate(_CONTROL_PICTURES)
+    return shown.encode("utf-8", errors="replace").decode("utf-8")
+
+
 def _score_text(score: Score | None) -> str:
     if score is None:
         return "–"
@@ -149,7 +158,7 @@ def _note(response: Response | None) -> str:
     if response is None:
         return "not asked yet"
     if failed(response):
-        return response.error or "failed"
+        return printable(response.error or "failed")
     return "cut at the length limit" if response.finish_reason == "length" else ""
 
 
