@@ -30,10 +30,10 @@ def make_object(
     )
 
 
-def make_scene(seed: int) -> Scene:
-    """A 9 x 7 m room with one thing of each of LABELS and a few of each of REPEATED, footprints apart."""
+def make_scene(seed: int, unique: int = len(LABELS)) -> Scene:
+    """A 9 x 7 m room with one thing of each of `unique` LABELS and a few of each of REPEATED, footprints apart."""
     rng = np.random.default_rng(seed)
-    names = [*LABELS, *(label for label in REPEATED for _ in range(int(rng.integers(2, 5))))]
+    names = [*LABELS[:unique], *(label for label in REPEATED for _ in range(int(rng.integers(2, 5))))]
     objects: list[Object] = []
     for label in names:
         for _ in range(200):
@@ -96,7 +96,7 @@ def renamed(scene: Scene, names: Mapping[str, str]) -> Scene:
 
 
 @pytest.fixture(scope="session")
-def scene_of() -> Callable[[int], Scene]:
+def scene_of() -> Callable[..., Scene]:
     return make_scene
 
 

@@ -33,7 +33,11 @@ def asked(name, profile, scene, views=(), seed=0, unbounded=False):
 
 def meanings(items):
     """Which objects, which answer: what must not depend on names, places or the order of options."""
-    return Counter((tuple(sorted(item.evidence.object_ids)), item.evidence.label) for item in items)
+    return Counter(
+        (item.evidence.object_ids if "direction" in item.kind else tuple(sorted(item.evidence.object_ids)),
+         item.evidence.label)
+        for item in items
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -104,7 +108,7 @@ def test_items_survive_json(name, scene_of, views_of):
 
 @pytest.mark.parametrize(("name", "profile"), [case for case in CASES if case[0] not in ON_A_GRID])
 def test_a_rigid_move_of_the_world_changes_nothing(name, profile, scene_of, views_of, move):
-    scene = scene_of(5)
+    scene = scene_of(5, unique=9)
     views = views_of(scene, 5)
     there = move(scene, pose([13.0, -4.0, 0.0], 2.1))
     if name == "room_size_estimation":
@@ -117,7 +121,7 @@ def test_a_rigid_move_of_the_world_changes_nothing(name, profile, scene_of, view
 
 @pytest.mark.parametrize(("name", "profile"), [case for case in CASES if case[0] not in ON_A_GRID])
 def test_a_mirror_swaps_left_and_right_and_nothing_else(name, profile, scene_of, views_of, mirror):
-    scene = scene_of(6)
+    scene = scene_of(6, unique=9)
     views = () if name == "room_size_estimation" else views_of(scene, 6)
     swap = {"left": "right", "right": "left", "front-left": "front-right", "front-right": "front-left",
             "back-left": "back-right", "back-right": "back-left"}  # fmt: skip
@@ -132,7 +136,7 @@ def test_a_mirror_swaps_left_and_right_and_nothing_else(name, profile, scene_of,
 def test_names_of_categories_do_not_matter(name, profile, scene_of, views_of, rename):
     if profile == "revsi" and name in ("object_counting", "object_size_estimation", "object_abs_distance"):
         pytest.skip("this profile leaves out categories by name")
-    scene = scene_of(7)
+    scene = scene_of(7, unique=9)
     labels = sorted({thing.label for thing in scene.objects})
     names = dict(zip(labels, [f"thing {chr(ord('z') - k)}" for k in range(len(labels))], strict=True))
     views = views_of(scene, 7)
@@ -146,7 +150,7 @@ def test_names_of_categories_do_not_matter(name, profile, scene_of, views_of, re
 
 def test_gold_positions_are_uniform(scene_of, views_of):
     places: dict[int, Counter[int]] = {}
-    for seed in range(25):
+    for seed in range(14):
         scene = scene_of(seed)
         for name in NAMES:
             for item in asked(name, "vsi", scene, views_of(scene, seed), seed):

@@ -33,7 +33,8 @@ TEMPLATE = (
 )
 CLOSEST_INSTANCE = "\nIf there are multiple instances of an object category, measure to the closest."
 
-_ENUMERATED = 2000  # more combinations of options than this per object are sampled instead
+_ENUMERATED = 2000  # where an object has more combinations of options than this ...
+_SAMPLED = 500  # ... so many random ones are looked at
 
 
 class Settings(config.Settings):
@@ -122,7 +123,7 @@ def _option_sets(
     if math.comb(len(ordered), settings.options) <= _ENUMERATED:
         picks = np.array(list(combinations(range(len(ordered)), settings.options)))
     else:
-        draws = rng.random((_ENUMERATED, len(ordered))).argsort(axis=1)[:, : settings.options]
+        draws = rng.random((_SAMPLED, len(ordered))).argsort(axis=1)[:, : settings.options]
         picks = np.unique(np.sort(draws, axis=1), axis=0)
     gaps = np.diff(distances_m[ordered][picks], axis=1)
     return [tuple(ordered[place] for place in pick) for pick in picks[np.all(gaps >= settings.min_gap_m, axis=1)]]
