@@ -114,7 +114,7 @@ def letter_by_search(text: str) -> str | Unreadable:
     5. the first letter after "answer", "answer is", "答案", "选" and the like ("the answer is a chair" is A);
     6. the only capital A-F that stands alone anywhere, listed options left out.
     """
-    text = text.strip().translate(_INVISIBLE)
+    text = _visible(text)
     letter = (
         _letter_of_block(text)
         or _letter_before_closing(text[-_TAIL_CHARACTERS:])
@@ -124,6 +124,11 @@ def letter_by_search(text: str) -> str | Unreadable:
         or _only_capital(text)
     )
     return letter or Unreadable("no single option's letter in the text")
+
+
+def _visible(text: str) -> str:
+    text = text.strip()
+    return text if text.isascii() else text.translate(_INVISIBLE)
 
 
 def _letter_of_block(text: str) -> str | None:
@@ -136,6 +141,8 @@ def _letter_of_block(text: str) -> str | None:
 
 def _answer_blocks(text: str) -> Iterable[tuple[int, int]]:
     """(where the content of each opening tag starts, where the text's last closing tag starts)."""
+    if "<" not in text:  # the usual answer, and most of the time
+        return
     last_closing = max((found.start() for found in _ANSWER_CLOSES.finditer(text)), default=-1)
     end_of_tag = -1
     for found in _ANSWER_OPENS.finditer(text):
@@ -148,6 +155,8 @@ def _answer_blocks(text: str) -> Iterable[tuple[int, int]]:
 
 
 def _letter_before_closing(text: str) -> str | None:
+    if "<" not in text:
+        return None
     for pattern in _LETTER_BEFORE_CLOSING:
         if found := pattern.search(text):
             return found.group(1).upper()
@@ -156,7 +165,7 @@ def _letter_before_closing(text: str) -> str | None:
 
 def _after_thinking(text: str) -> str:
     """What follows the last </think>, else the last <think>, without blanks around it; else the text as it is."""
-    for pattern in (_THINK_CLOSES, _THINK_OPENS):
+    for pattern in (_THINK_CLOSES, _THINK_OPENS) if "<" in text else ():
         ends = [found.end() for found in pattern.finditer(text)]
         if ends:
             return text[ends[-1] :].strip()
@@ -212,7 +221,7 @@ def last_number(text: str) -> float | Unreadable:
         text = _first_of_list(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return Unreadable("in square brackets, but not a list of values")
-    text = _NUMBER_WORD.sub(_digits_of_word, text.strip().translate(_INVISIBLE))
+    text = _NUMBER_WORD.sub(_digits_of_word, _visible(text))
     number = _number_of_block(text)
     if number is None:
         found = _NUMBER.findall(_after_thinking(text)) or _NUMBER.findall(text)
