@@ -15,6 +15,7 @@ from allocentric.scenes.render._targets import output_defines
 from allocentric.scenes.render._vertices import Vertices
 from allocentric.scenes.render._views import ClipView, Culling, farthest, perspective_rows
 from allocentric.scenes.render.flatten import FlatScene
+from allocentric.scenes.render.panorama import FACES, face_of
 from allocentric.scenes.render.textures import TILE_PX
 
 Array = NDArray[np.float64]
@@ -152,16 +153,6 @@ class Resolve:
 
 # ---------------------------------------------------------------------------------------------------------- geometry
 
-# Rows: right, down, forward of each face in camera axes.
-_FACES: Array = np.array([
-    [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
-    [[0, 0, -1], [0, 1, 0], [1, 0, 0]],
-    [[-1, 0, 0], [0, 1, 0], [0, 0, -1]],
-    [[0, 0, 1], [0, 1, 0], [-1, 0, 0]],
-    [[1, 0, 0], [0, 0, 1], [0, -1, 0]],
-    [[1, 0, 0], [0, 0, -1], [0, 1, 0]],
-], dtype=float)  # fmt: skip
-
 
 def face_size_px(camera: Camera) -> int:
     """Edge of a face: a little finer than the panorama everywhere."""
@@ -170,10 +161,8 @@ def face_size_px(camera: Camera) -> int:
 
 def atlas_positions(directions: Array, face_px: int) -> Array:
     """(..., 2) atlas pixels of directions (..., 3) in camera axes."""
-    axis = np.argmax(np.abs(directions), axis=-1)
-    sign = np.take_along_axis(directions, axis[..., None], axis=-1)[..., 0] > 0
-    face = np.select([axis == 2, axis == 0], [np.where(sign, 0, 2), np.where(sign, 1, 3)], np.where(sign, 5, 4))
-    local = np.einsum("...rk,...k->...r", _FACES[face], directions)
+    face = face_of(directions)
+    local = np.einsum("...rk,...k->...r", FACES[face], directions)
     focal = face_px / 2 - _GUARD_PX
     inside = local[..., :2] / local[..., 2:] * focal + face_px / 2
     return np.asarray(inside + np.stack([face % 3, face // 3], axis=-1) * face_px)
@@ -186,7 +175,7 @@ def _face_views(camera: Camera, bounds_m: Array, face_px: int) -> list[ClipView]
     clip[0, 0] = clip[1, 1] = 1 - 2 * _GUARD_PX / face_px
     clip[2:] = perspective_rows(far_m)
     views = []
-    for face in _FACES:
+    for face in FACES:
         pose = world.copy()
         pose[:3, :3] = world[:3, :3] @ face.T
         views.append(ClipView(clip @ geometry.invert(pose), pose[:3, 3], pose[:3, 2], far_m, False))
