@@ -6,7 +6,6 @@ Tasks come from a folder in the layout of H*Bench (`envs.panorama.tasks`). The r
 
 from __future__ import annotations
 
-import string
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -23,6 +22,7 @@ from allocentric.core.types import Image
 from allocentric.envs.panorama.protocols import PROTOCOLS, Heading, SearchProtocol, StrictV1, require_protocol
 from allocentric.envs.panorama.tasks import Kind, Task, read_tasks
 from allocentric.envs.panorama.views import PanoramaStore, ViewEngine, ViewGeometry
+from allocentric.envs.text_space import Instruction
 
 IDS = {"ObjectSearch-v0": "ObjectSearch", "PathSearch-v0": "PathSearch"}
 
@@ -235,11 +235,9 @@ def _action_space(protocol: SearchProtocol) -> spaces.Dict:
 
 
 def _observation_space(settings: Settings, tasks: list[Task]) -> spaces.Dict:
-    instructions = [task.annotation.task for task in tasks]
     view = spaces.Box(0, 255, (settings.height_px, settings.width_px, 3), dtype=np.uint8)
     heading = spaces.Box(np.array([0.0, -np.pi / 2]), np.array([2 * np.pi, np.pi / 2]), dtype=np.float64)
-    characters = sorted(set(string.printable).union(*instructions))  # in one order in every process
-    text = spaces.Text(max_length=max(len(text) for text in instructions), charset="".join(characters))
+    text = Instruction(task.annotation.task for task in tasks)
     return spaces.Dict({"view": view, "heading_rad": heading, "instruction": text})
 
 
