@@ -149,8 +149,7 @@ def test_windows_have_the_published_widths(yaw, pitch, window_yaw, window_pitch)
     assert math.degrees(target.pitch_rad) == pytest.approx(middle)
     for off, inside in ((width / 2 - 0.01, True), (width / 2 + 0.01, False)):
         for side in (-1, 1):
-            claim = math.degrees(target.yaw_rad) + side * off
-                claim %= 360
+            claim = (math.degrees(target.yaw_rad) + side * off) % 360
             strict.begin(task(yaw, pitch, start=claim))
             strict.rotate(0.0, math.radians(middle))
             assert submitted(strict, claim, middle).success == inside
