@@ -37,6 +37,10 @@ _TURN_ACCELERATION_RAD_S2 = 2.0
 _GAZE_SMOOTHING_S = 0.3
 _LOOK_AHEAD_M = 0.6
 _STOP_GRID_M = 0.25
+_GOOD_COVER = 0.85
+"""A stop that covers this share of what the best one covers may be taken for its view."""
+_LOOKED_OVER_M = 0.3
+"""Things that end this far below the eyes do not block the view."""
 _UNCOVERED = 0.08
 """Share of a room's free cells that no stop needs to be near: corners that one more stop would be spent on."""
 _SWAY_LENGTH_M = 2.5
@@ -135,8 +139,9 @@ def _plan(
     comfortable = settings.clearance_m / grid.cell_m
     graph = routes.route_graph(grid.free, preferred_clearance=comfortable)
     reachable = routes.largest_component(graph)
+    air_m = _air_at_eye_height(scene, settings)
     stops = np.concatenate(
-        [_stops_in_room(scene, grid, graph, reachable, room_id, settings) for room_id in grid.room_ids]
+        [_stops_in_room(scene, grid, graph, reachable, air_m, room_id, settings) for room_id in grid.room_ids]
     )
     between = routes.routes_between(graph, stops)
     order = routes.visiting_order(between.cost, int(rng.integers(len(stops))))
@@ -148,18 +153,28 @@ def _plan(
     return [stops[index] for index in order], paths
 
 
+def _air_at_eye_height(scene: Scene, settings: Settings) -> Array:
+    """(R, C) distance from each cell of the walkable map to the nearest wall or thing as high as the eyes."""
+    eyes_m = min(room.floor_z_m for room in scene.rooms) + settings.eye_height_m
+    corners = [box_corners(thing.world_from_object, thing.size_m)[:, 2] for thing in scene.objects]
+    tall = [thing for thing, z in zip(scene.objects, corners, strict=True) if z.max() > eyes_m - _LOOKED_OVER_M]
+    grid = walkable_map(replace(scene, objects=tuple(tall)), radius_m=0.0)
+    return np.asarray(ndimage.distance_transform_edt(np.pad(grid.free, 1))[1:-1, 1:-1] * grid.cell_m)
+
+
 def _stops_in_room(
     scene: Scene,
     grid: WalkableMap,
     graph: routes.RouteGraph,
     reachable: NDArray[np.bool_],
+    air_m: Array,
     room_id: str,
     settings: Settings,
 ) -> NDArray[np.int64]:
     """(K, 2) cells from which nearly every free cell of the room is nearer than `stop_spacing_m`.
 
-    Greedy cover: the cell that covers most of what is left comes next; of equals the one farthest from the walls,
-    where a look around shows the room and not a wall.
+    Greedy cover: of the cells that cover most of what is left, the one with most air around its eyes comes next, where
+    a look around shows the room and not a wall or the side of a wardrobe.
     """
     cells = grid.room_cells(room_id)
     cells = cells[reachable[tuple(cells.T)]]
@@ -170,8 +185,7 @@ def _stops_in_room(
         )
     clearance = graph.clearance[tuple(cells.T)]
     clear = cells[clearance >= min(settings.clearance_m / grid.cell_m, float(clearance.max()))]
-    from_walls = ndimage.distance_transform_edt(np.pad(grid.room == grid.room_ids.index(room_id), 1))[1:-1, 1:-1]
-    clear = clear[np.argsort(-from_walls[tuple(clear.T)], kind="stable")]
+    clear = clear[np.argsort(-air_m[tuple(clear.T)], kind="stable")]
     # Every stride-th cell stands for its neighbours: the cover is quadratic in cells.
     stride = max(int(_STOP_GRID_M / grid.cell_m), 1) ** 2
     candidates, goals = clear[::stride], cells[::stride]
@@ -179,7 +193,8 @@ def _stops_in_room(
     left = near.any(axis=0)
     stops: list[NDArray[np.int64]] = []
     while not stops or left.mean() > _UNCOVERED:
-        best = int(np.argmax(near[:, left].sum(axis=1)))
+        covered = near[:, left].sum(axis=1)
+        best = int(np.argmax(covered >= _GOOD_COVER * covered.max()))
         stops.append(candidates[best])
         left &= ~near[best]
     if len(grid.room_ids) == 1 and len(stops) == 1:  # a walk has to move
