@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from allocentric.core.catalog import RENDERERS, SOURCES
 from allocentric.core.errors import DataError
 from allocentric.core.geometry import pose
 from allocentric.core.types import Object, Opening, Room, Scene
@@ -188,3 +189,23 @@ def test_visiting_order_is_optimal_on_a_line():
     cost = np.abs(x[:, None] - x[None])
     tour = routes.visiting_order(cost, first=1)
     assert tour == [1, 4, 0, 3, 2]
+
+
+@pytest.mark.parametrize("seed", [3, 8, 21])
+def test_walks_through_generated_houses(seed):
+    """Every room is visited, every camera stands free, and the walk has the camera see nearly everything."""
+    module = SOURCES.load("procedural")
+    source = module.build(module.Settings(first_seed=seed, count=1, rooms=(2, 5)))
+    scene = source.load(source.scene_ids()[0])
+    settings = trajectory.Settings(width_px=160, height_px=120)
+    walk = trajectory.walk(scene, np.random.default_rng(0), settings)
+    grid = walkable_map(scene, settings.radius_m)
+    position, _ = track(walk)
+    cells = grid.cell_from_world(position[:, :2])
+    assert grid.free[tuple(cells.T)].all()
+    assert set(grid.room[tuple(cells.T)]) >= set(range(len(scene.rooms)))
+    raycast = RENDERERS.load("raycast")
+    with raycast.build(scene, raycast.Settings(shadows=False)) as renderer:
+        cameras = [walk.cameras[k] for k in trajectory.sample_frames(48, len(walk.cameras))]
+        seen = set().union(*trajectory.look(scene, cameras, renderer))
+    assert len(seen) >= 0.8 * len(scene.objects)
