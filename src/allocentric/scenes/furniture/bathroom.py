@@ -18,7 +18,7 @@ from allocentric.scenes.furniture.finishes import (
     paint,
     plain,
     wood,
-)  # fmt: skip
+)
 from allocentric.scenes.furniture.model import Category, Piece, piece
 from allocentric.scenes.furniture.parts import Shape
 
@@ -106,8 +106,11 @@ def washbasin(rng: np.random.Generator) -> Piece:
         shape.box(DARK_METAL, (0.004, 0.006, height - 0.3), (depth / 2 - 0.03, 0, 0.13))
         shape.boxes(front, [(0.05, 0.05, 0.12)], [(x, y, 0) for x in (-0.14, 0.12) for y in (-0.2, 0.2)])
     else:
-        shape.lathe(CERAMIC, [(0, 0), (0.12, 0), (0.07, 0.1), (0.06, height - 0.2), (0.12, height - 0.12),
-                              (0, height - 0.12)], sides=12)  # fmt: skip
+        shape.lathe(
+            CERAMIC,
+            [(0, 0), (0.12, 0), (0.07, 0.1), (0.06, height - 0.2), (0.12, height - 0.12), (0, height - 0.12)],
+            sides=12,
+        )
     rim, floor = 0.05, height - 0.12
     back = 0.1
     shape.box(CERAMIC, (depth, width, 0.03), (0, 0, floor - 0.03))
@@ -119,7 +122,7 @@ def washbasin(rng: np.random.Generator) -> Piece:
     shape.cylinder(METAL, 0.018, 0.12, (tap, 0, height), sides=8)
     shape.rod(METAL, (tap, 0, height + 0.11), (tap + 0.12, 0, height + 0.08), 0.013)
     shape.box(METAL, (0.07, 0.016, 0.012), (tap + 0.01, 0, height + 0.125))
-    return piece(shape, color, [(0, s * (width - rim) / 2, height, depth - 0.2, 0.09, 0.3) for s in (-1, 1)])
+    return piece(shape, color, [((back - depth) / 2, s * (width / 2 - 0.1), height, back, 0.2, 0.3) for s in (-1, 1)])
 
 
 def mirror(rng: np.random.Generator) -> Piece:
@@ -136,8 +139,11 @@ def mirror(rng: np.random.Generator) -> Piece:
 def towel(rng: np.random.Generator) -> Piece:
     """A towel over a rail."""
     width, height = draw(rng, 0.4, 0.55), draw(rng, 0.5, 0.75)
-    color, cloth = fabric(rng, ("white", "light blue", "red", "green", "yellow", "pink", "teal", "orange"),
-                          pattern="stripes" if rng.random() < 0.3 else "fabric")  # fmt: skip
+    color, cloth = fabric(
+        rng,
+        ("white", "light blue", "red", "green", "yellow", "pink", "teal", "orange"),
+        pattern="stripes" if rng.random() < 0.3 else "fabric",
+    )
     shape = Shape().rod(METAL, (0.05, -width / 2 - 0.06, height), (0.05, width / 2 + 0.06, height), 0.01)
     shape.boxes(METAL, [(0.05, 0.015, 0.015)], [(0.025, s * (width / 2 + 0.05), height - 0.007) for s in (-1, 1)])
     shape.cushion(cloth, (0.014, width, height), (0.068, 0, 0.012), radius=0.006)
@@ -207,14 +213,29 @@ def ironing_board(rng: np.random.Generator) -> Piece:
     """A padded board on crossed legs, with an iron."""
     width, height = draw(rng, 1.1, 1.25), draw(rng, 0.82, 0.9)
     color, cloth = fabric(rng, ("light blue", "red", "gray", "green"), pattern="checker")
-    shape = Shape().prism(cloth, [[-0.17, -width / 2], [0.17, -width / 2], [0.17, width * 0.25], [0.05, width / 2],
-                                  [-0.05, width / 2], [-0.17, width * 0.25]], 0.035, (0, 0, height - 0.035))  # fmt: skip
+    shape = Shape().prism(
+        cloth,
+        [
+            [-0.17, -width / 2],
+            [0.17, -width / 2],
+            [0.17, width * 0.25],
+            [0.05, width / 2],
+            [-0.05, width / 2],
+            [-0.17, width * 0.25],
+        ],
+        0.035,
+        (0, 0, height - 0.035),
+    )
     for x in (-0.12, 0.12):
         shape.rod(METAL, (x, -width * 0.4, 0.012), (x, width * 0.28, height - 0.04), 0.012)
         shape.rod(METAL, (x, width * 0.34, 0.012), (x, -width * 0.3, height - 0.04), 0.012)
     shape.boxes(METAL, [(0.34, 0.025, 0.025)], [(0, -width * 0.4, 0), (0, width * 0.34, 0)])
-    shape.prism(plain(PALETTE["blue"]), [[-0.05, -0.1], [0.05, -0.1], [0.05, 0.05], [0.0, 0.14], [-0.05, 0.05]], 0.05,
-                (0, -width * 0.3, height))  # fmt: skip
+    shape.prism(
+        plain(PALETTE["blue"]),
+        [[-0.05, -0.1], [0.05, -0.1], [0.05, 0.05], [0.0, 0.14], [-0.05, 0.05]],
+        0.05,
+        (0, -width * 0.3, height),
+    )
     shape.box(BLACK, (0.03, 0.14, 0.03), (0, -width * 0.32, height + 0.075))
     shape.boxes(BLACK, [(0.025, 0.025, 0.04)], [(0, -width * 0.32 + s * 0.055, height + 0.045) for s in (-1, 1)])
     return piece(shape, color)
@@ -227,12 +248,18 @@ CATEGORIES: dict[str, Category] = {
     "washbasin": Category(make=washbasin, spot="group"),
     "mirror": Category(make=mirror, spot="hung", rooms={"hallway": 0.4, "bedroom": 0.3}, bottom_m=(1.0, 1.25)),
     "towel": Category(make=towel, spot="hung", rooms={"bathroom": 1.5, "laundry room": 0.2}, bottom_m=(0.85, 1.0)),
-    "toilet paper": Category(make=toilet_paper, spot="hung", rooms={"bathroom": 0.8}, bottom_m=(0.6, 0.7), per_house=2),
+    "toilet paper": Category(
+        make=toilet_paper, spot="hung", rooms={"bathroom": 0.8}, bottom_m=(0.6, 0.7), per_house=2
+    ),
     "bath mat": Category(make=bath_mat, spot="layer", rooms={"bathroom": 0.8}),
-    "washing machine": Category(make=washing_machine, spot="wall", rooms={"laundry room": 1.0, "bathroom": 0.4},
-                                per_house=1, gap_m=0.5),
+    "washing machine": Category(
+        make=washing_machine, spot="wall", rooms={"laundry room": 1.0, "bathroom": 0.4}, per_house=1, gap_m=0.5
+    ),
     "dryer": Category(make=dryer, spot="wall", rooms={"laundry room": 0.8, "bathroom": 0.15}, per_house=1, gap_m=0.5),
-    "soap dispenser": Category(make=soap_dispenser, spot="on", on=("sink", "kitchen counter", "washing machine"),
-                               per_house=2),
-    "ironing board": Category(make=ironing_board, spot="wall", rooms={"laundry room": 0.8, "bedroom": 0.1}, per_house=1),
-}  # fmt: skip
+    "soap dispenser": Category(
+        make=soap_dispenser, spot="on", on=("sink", "kitchen counter", "washing machine"), per_house=2
+    ),
+    "ironing board": Category(
+        make=ironing_board, spot="wall", rooms={"laundry room": 0.8, "bedroom": 0.1}, per_house=1
+    ),
+}

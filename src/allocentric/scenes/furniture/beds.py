@@ -44,12 +44,18 @@ def _framed_bed(rng: np.random.Generator, width: float, length: float, head: flo
     _, frame = wood(rng)
     shape = Shape()
     outer = length + 0.1
-    shape.boxes(frame, [[0.06, width + 0.08, head], [0.04, width + 0.08, 0.4]],
-                [[-outer / 2 + 0.03, 0, 0], [outer / 2 - 0.02, 0, 0]])  # fmt: skip
+    shape.boxes(
+        frame,
+        [[0.06, width + 0.08, head], [0.04, width + 0.08, 0.4]],
+        [[-outer / 2 + 0.03, 0, 0], [outer / 2 - 0.02, 0, 0]],
+    )
     shape.boxes(frame, [[length, 0.03, 0.2]], [[0, y, 0.14] for y in (-width / 2 - 0.02, width / 2 + 0.02)])
     shape.box(frame, (length, width, 0.05), (0, 0, 0.2))
-    shape.boxes(frame, [[0.07, 0.07, 0.14]], [[i * (outer / 2 - 0.2), j * (width / 2 - 0.05), 0]
-                                              for i in (-1, 1) for j in (-1, 1)])  # fmt: skip
+    shape.boxes(
+        frame,
+        [[0.07, 0.07, 0.14]],
+        [[i * (outer / 2 - 0.2), j * (width / 2 - 0.05), 0] for i in (-1, 1) for j in (-1, 1)],
+    )
     color = _bedding(shape, rng, length, width, (0.01, 0, 0.25), pillows)
     return piece(shape, color, [(0.35, 0, 0.48, length - 1.0, width - 0.2, 1.0)])
 

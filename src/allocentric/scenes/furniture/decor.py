@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from allocentric.core.types import Material
@@ -21,7 +23,7 @@ from allocentric.scenes.furniture.finishes import (
     plain,
     shade,
     wood,
-)  # fmt: skip
+)
 from allocentric.scenes.furniture.model import Category, Piece, piece
 from allocentric.scenes.furniture.parts import Shape
 
@@ -34,9 +36,13 @@ def rug(rng: np.random.Generator) -> Piece:
     main = PALETTE[color]
     other = PALETTE["cream" if color not in ("cream", "beige") else "brown"]
     scale = {"carpet": 0.02, "stripes": 0.25, "checker": 0.4, "fabric": 0.03}[pattern]
-    middle = Material(pattern="stripes" if pattern == "stripes" else "checker" if pattern == "checker" else "carpet",
-                      color=main, color2=other if pattern in ("stripes", "checker") else shade(main, 0.8),
-                      scale_m=scale, roughness=1.0)  # fmt: skip
+    middle = Material(
+        pattern="stripes" if pattern == "stripes" else "checker" if pattern == "checker" else "carpet",
+        color=main,
+        color2=other if pattern in ("stripes", "checker") else shade(main, 0.8),
+        scale_m=scale,
+        roughness=1.0,
+    )
     border = Material(pattern="carpet", color=shade(main, 0.6), color2=shade(main, 0.5), scale_m=0.02, roughness=1.0)
     edge = 0.07
     shape = Shape().box(middle, (depth - 2 * edge, width - 2 * edge, 0.012))
@@ -50,8 +56,13 @@ def picture(rng: np.random.Generator) -> Piece:
     width, height = draw(rng, 0.35, 1.0), draw(rng, 0.35, 0.75)
     _, frame = wood(rng)
     color = pick(rng, ("blue", "red", "green", "orange", "teal", "purple", "yellow"))
-    paint_ = Material(pattern="picture", color=PALETTE[color], color2=PALETTE[pick(rng, ("cream", "white", "yellow"))],
-                      scale_m=float(max(width, height)), roughness=0.8)  # fmt: skip
+    paint_ = Material(
+        pattern="picture",
+        color=PALETTE[color],
+        color2=PALETTE[pick(rng, ("cream", "white", "yellow"))],
+        scale_m=float(max(width, height)),
+        roughness=0.8,
+    )
     shape = Shape().box(PAPER, (0.012, width - 0.04, height - 0.04), (0, 0, 0.02))
     shape.box(paint_, (0.003, width - 0.14, height - 0.14), (0.0075, 0, 0.07))
     shape.boxes(frame, [(0.028, 0.03, height)], [(0.006, s * (width - 0.03) / 2, 0) for s in (-1, 1)])
@@ -64,8 +75,15 @@ def clock(rng: np.random.Generator) -> Piece:
     radius = draw(rng, 0.13, 0.2)
     color, rim = paint(rng, ("black", "red", "white", "teal", "blue"))
     dial = plain((0.97, 0.97, 0.95)) if color != "white" else plain((0.88, 0.90, 0.92))
-    shape = Shape().lathe(rim, [(0, 0), (radius, 0), (radius, 0.035), (radius - 0.018, 0.035), (radius - 0.018, 0.02),
-                                (0, 0.02)], sides=20).tipped_forward()  # fmt: skip
+    shape = (
+        Shape()
+        .lathe(
+            rim,
+            [(0, 0), (radius, 0), (radius, 0.035), (radius - 0.018, 0.035), (radius - 0.018, 0.02), (0, 0.02)],
+            sides=20,
+        )
+        .tipped_forward()
+    )
     face = Shape().lathe(dial, [(0, 0.02), (radius - 0.019, 0.02), (radius - 0.019, 0.022), (0, 0.022)], sides=20)
     shape.put(face.tipped_forward())
     for k in range(12):
@@ -82,8 +100,17 @@ def vase(rng: np.random.Generator) -> Piece:
     height = draw(rng, 0.16, 0.3)
     color, glaze = paint(rng, ("white", "blue", "teal", "red", "yellow", "orange", "purple"), roughness=0.15)
     r = height * float(rng.uniform(0.24, 0.32))
-    profile = [(0, 0), (0.55 * r, 0), (r, 0.35 * height), (0.85 * r, 0.6 * height), (0.4 * r, 0.85 * height),
-               (0.5 * r, height), (0.42 * r, height), (0.3 * r, 0.85 * height), (0, 0.8 * height)]  # fmt: skip
+    profile = [
+        (0, 0),
+        (0.55 * r, 0),
+        (r, 0.35 * height),
+        (0.85 * r, 0.6 * height),
+        (0.4 * r, 0.85 * height),
+        (0.5 * r, height),
+        (0.42 * r, height),
+        (0.3 * r, 0.85 * height),
+        (0, 0.8 * height),
+    ]
     shape = Shape().lathe(glaze, profile, sides=14)
     if rng.random() < 0.6:
         stem = plain((0.30, 0.48, 0.22))
@@ -119,10 +146,23 @@ def potted_plant(rng: np.random.Generator) -> Piece:
 
 
 def _pot(shape: Shape, material: Material, radius: float, height: float) -> None:
-    shape.lathe(material, [(0, 0), (0.7 * radius, 0), (radius, height), (0.9 * radius, height),
-                           (0.85 * radius, 0.88 * height), (0, 0.88 * height)], sides=14)  # fmt: skip
-    shape.lathe(SOIL, [(0, 0.88 * height), (0.86 * radius, 0.88 * height), (0.86 * radius, 0.9 * height),
-                       (0, 0.92 * height)], sides=10)  # fmt: skip
+    shape.lathe(
+        material,
+        [
+            (0, 0),
+            (0.7 * radius, 0),
+            (radius, height),
+            (0.9 * radius, height),
+            (0.85 * radius, 0.88 * height),
+            (0, 0.88 * height),
+        ],
+        sides=14,
+    )
+    shape.lathe(
+        SOIL,
+        [(0, 0.88 * height), (0.86 * radius, 0.88 * height), (0.86 * radius, 0.9 * height), (0, 0.92 * height)],
+        sides=10,
+    )
 
 
 def _foliage(shape: Shape, rng: np.random.Generator, height: float, base: float, spread: float, count: int) -> None:
@@ -160,8 +200,20 @@ def lamp(rng: np.random.Generator) -> Piece:
         )
     else:
         _, glaze = paint(rng, ("white", "teal", "blue", "gray"), roughness=0.2)
-        shape.lathe(glaze, [(0, 0), (0.05, 0), (0.08, 0.14 * height), (0.07, 0.3 * height), (0.015, 0.5 * height),
-                            (0.015, 0.6 * height), (0, 0.6 * height)], sides=12, smooth=True)  # fmt: skip
+        shape.lathe(
+            glaze,
+            [
+                (0, 0),
+                (0.05, 0),
+                (0.08, 0.14 * height),
+                (0.07, 0.3 * height),
+                (0.015, 0.5 * height),
+                (0.015, 0.6 * height),
+                (0, 0.6 * height),
+            ],
+            sides=12,
+            smooth=True,
+        )
     _shade(shape, cloth, r, 0.7 * r, 0.55 * height, height)
     return piece(shape, color)
 
@@ -195,8 +247,11 @@ def ceiling_lamp(rng: np.random.Generator) -> Piece:
     color, cloth = paint(rng, ("white", "black", "red", "yellow", "teal", "orange"))
     drop, r = draw(rng, 0.2, 0.32), draw(rng, 0.16, 0.22)
     t = 0.005
-    shape.lathe(cloth, [(r - t, 0), (r, 0), (0.5 * r, 0.14), (0.04, 0.18), (0.03, 0.18), (0.46 * r, 0.135), (r - t, 0)],
-                sides=16)  # fmt: skip
+    shape.lathe(
+        cloth,
+        [(r - t, 0), (r, 0), (0.5 * r, 0.14), (0.04, 0.18), (0.03, 0.18), (0.46 * r, 0.135), (r - t, 0)],
+        sides=16,
+    )
     shape.ellipsoid(LIGHT, (0.08, 0.08, 0.1), (0, 0, 0.04), sides=8)
     shape.cylinder(DARK_METAL, 0.006, drop, (0, 0, 0.16), sides=5)
     shape.cylinder(DARK_METAL, 0.05, 0.02, (0, 0, 0.16 + drop), sides=10)
@@ -206,8 +261,9 @@ def ceiling_lamp(rng: np.random.Generator) -> Piece:
 def curtain(rng: np.random.Generator) -> Piece:
     """A gathered curtain with its piece of rod."""
     width, height = draw(rng, 0.26, 0.36), draw(rng, 1.9, 2.05)
-    color, cloth = fabric(rng, (*CALM, "red", "orange", "purple", "yellow"),
-                          pattern="stripes" if rng.random() < 0.2 else "fabric")  # fmt: skip
+    color, cloth = fabric(
+        rng, (*CALM, "red", "orange", "purple", "yellow"), pattern="stripes" if rng.random() < 0.2 else "fabric"
+    )
     y = np.linspace(-width / 2, width / 2, 25)
     path = np.column_stack([0.035 * np.sin(y * (2 * np.pi * 5 / width)), y])
     shape = Shape().ribbon(cloth, path, 0.008, height)
@@ -249,7 +305,7 @@ def globe(rng: np.random.Generator) -> Piece:
     middle = 0.09 + radius
     r = radius + 0.012
     bow = [(r * float(np.sin(a)), r * float(np.cos(a))) for a in np.linspace(0, np.pi, 9)]
-    for (x0, z0), (x1, z1) in zip(bow[:-1], bow[1:], strict=True):
+    for (x0, z0), (x1, z1) in pairwise(bow):
         shape.rod(BRASS, (-x0, 0, middle + z0), (-x1, 0, middle + z1), 0.006, sides=4)
     return piece(shape, "blue")
 
@@ -263,8 +319,12 @@ def picture_frame(rng: np.random.Generator) -> Piece:
     back = [[-0.01, 0], [0.005, 0], [0.005 - lean, height], [-0.01 - lean, height]]
     shape = Shape().prism(frame, back, width, along="y")
     k0, k1 = 0.14, 0.86
-    front = [[0.004 - k0 * lean, k0 * height], [0.007 - k0 * lean, k0 * height], [0.007 - k1 * lean, k1 * height],
-             [0.004 - k1 * lean, k1 * height]]  # fmt: skip
+    front = [
+        [0.004 - k0 * lean, k0 * height],
+        [0.007 - k0 * lean, k0 * height],
+        [0.007 - k1 * lean, k1 * height],
+        [0.004 - k1 * lean, k1 * height],
+    ]
     shape.prism(photo, front, width - 0.05, along="y")
     shape.prism(frame, [[-0.09, 0], [-0.08, 0], [-0.045, 0.7 * height], [-0.05, 0.7 * height]], 0.03, along="y")
     return piece(shape, color)
@@ -274,30 +334,76 @@ _SIDEBOARDS = ("cabinet", "dresser", "console table", "tv stand")
 
 CATEGORIES: dict[str, Category] = {
     "rug": Category(make=rug, spot="layer", rooms={"bedroom": 0.5, "kids room": 0.6, "office": 0.3, "hallway": 0.1}),
-    "painting": Category(make=picture, spot="hung", bottom_m=(1.25, 1.5),
-                         rooms={"living room": 2.2, "dining room": 1.5, "bedroom": 1.4, "hallway": 1.6, "office": 1.0,
-                                "kids room": 1.0, "kitchen": 0.4}),
-    "clock": Category(make=clock, spot="hung", bottom_m=(1.6, 1.8), per_house=2,
-                      rooms={"kitchen": 0.6, "living room": 0.4, "office": 0.4, "hallway": 0.2}),
-    "vase": Category(make=vase, spot="on", on=(*_SIDEBOARDS, "coffee table", "dining table", "side table", "shelf"),
-                     per_house=4),
-    "plant": Category(make=plant, spot="corner",
-                      rooms={"living room": 1.3, "hallway": 0.4, "office": 0.6, "dining room": 0.7, "bedroom": 0.3,
-                             "bathroom": 0.15, "kitchen": 0.2}),
-    "potted plant": Category(make=potted_plant, spot="on", on=(*_SIDEBOARDS, "bookshelf", "shelf", "desk", "nightstand"),
-                             per_house=5),
+    "painting": Category(
+        make=picture,
+        spot="hung",
+        bottom_m=(1.25, 1.5),
+        rooms={
+            "living room": 2.2,
+            "dining room": 1.5,
+            "bedroom": 1.4,
+            "hallway": 1.6,
+            "office": 1.0,
+            "kids room": 1.0,
+            "kitchen": 0.4,
+        },
+    ),
+    "clock": Category(
+        make=clock,
+        spot="hung",
+        bottom_m=(1.6, 1.8),
+        per_house=2,
+        rooms={"kitchen": 0.6, "living room": 0.4, "office": 0.4, "hallway": 0.2},
+    ),
+    "vase": Category(
+        make=vase, spot="on", on=(*_SIDEBOARDS, "coffee table", "dining table", "side table", "shelf"), per_house=4
+    ),
+    "plant": Category(
+        make=plant,
+        spot="corner",
+        rooms={
+            "living room": 1.3,
+            "hallway": 0.4,
+            "office": 0.6,
+            "dining room": 0.7,
+            "bedroom": 0.3,
+            "bathroom": 0.15,
+            "kitchen": 0.2,
+        },
+    ),
+    "potted plant": Category(
+        make=potted_plant, spot="on", on=(*_SIDEBOARDS, "bookshelf", "shelf", "desk", "nightstand"), per_house=5
+    ),
     "lamp": Category(make=lamp, spot="on", on=("desk", "console table", "dresser", "nightstand")),
-    "floor lamp": Category(make=floor_lamp, spot="corner", rooms={"living room": 0.7, "bedroom": 0.25, "office": 0.4},
-                           per_house=2),
-    "ceiling lamp": Category(make=ceiling_lamp, spot="ceiling",
-                             rooms={"living room": 0.9, "kitchen": 0.9, "bedroom": 0.9, "bathroom": 0.8, "office": 0.9,
-                                    "dining room": 1.0, "kids room": 0.9, "hallway": 0.9, "laundry room": 0.8,
-                                    "storage room": 0.8}),
+    "floor lamp": Category(
+        make=floor_lamp, spot="corner", rooms={"living room": 0.7, "bedroom": 0.25, "office": 0.4}, per_house=2
+    ),
+    "ceiling lamp": Category(
+        make=ceiling_lamp,
+        spot="ceiling",
+        rooms={
+            "living room": 0.9,
+            "kitchen": 0.9,
+            "bedroom": 0.9,
+            "bathroom": 0.8,
+            "office": 0.9,
+            "dining room": 1.0,
+            "kids room": 0.9,
+            "hallway": 0.9,
+            "laundry room": 0.8,
+            "storage room": 0.8,
+        },
+    ),
     "curtain": Category(make=curtain, spot="group"),
     "radiator": Category(make=radiator, spot="group"),
-    "candle": Category(make=candle, spot="on", on=("dining table", "coffee table", *_SIDEBOARDS), together=(1, 3),
-                       per_house=5),
+    "candle": Category(
+        make=candle, spot="on", on=("dining table", "coffee table", *_SIDEBOARDS), together=(1, 3), per_house=5
+    ),
     "globe": Category(make=globe, spot="on", on=("desk", "cabinet", "bookshelf", "shelf"), per_house=1),
-    "picture frame": Category(make=picture_frame, spot="on", on=("dresser", "nightstand", "bookshelf", "console table",
-                                                                 "desk", "shelf", "cabinet"), together=(1, 2)),
-}  # fmt: skip
+    "picture frame": Category(
+        make=picture_frame,
+        spot="on",
+        on=("dresser", "nightstand", "bookshelf", "console table", "desk", "shelf", "cabinet"),
+        together=(1, 2),
+    ),
+}

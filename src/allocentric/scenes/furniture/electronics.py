@@ -17,7 +17,7 @@ from allocentric.scenes.furniture.finishes import (
     paint,
     plain,
     shade,
-)  # fmt: skip
+)
 from allocentric.scenes.furniture.model import Category, Piece, piece
 from allocentric.scenes.furniture.parts import Shape
 
@@ -28,8 +28,9 @@ def tv(rng: np.random.Generator) -> Piece:
     height = round(width * 0.58, 2)
     shape = Shape().box(BLACK, (0.05, width, height), (0, 0, 0.06))
     shape.box(SCREEN, (0.008, width - 0.04, height - 0.05), (0.026, 0, 0.09))
-    shape.boxes(DARK_METAL, [(0.2, 0.03, 0.015), (0.03, 0.03, 0.06)] * 2,
-                [(0, s * width * 0.33, 0) for s in (-1, -1, 1, 1)])  # fmt: skip
+    shape.boxes(
+        DARK_METAL, [(0.2, 0.03, 0.015), (0.03, 0.03, 0.06)] * 2, [(0, s * width * 0.33, 0) for s in (-1, -1, 1, 1)]
+    )
     return piece(shape, "black")
 
 
@@ -91,8 +92,12 @@ def printer(rng: np.random.Generator) -> Piece:
     shape = Shape().cushion(body, (depth, width, height), radius=0.02)
     shape.box(BLACK, (0.02, width - 0.1, 0.05), (depth / 2 - 0.005, 0, 0.05))
     shape.box(PAPER, (0.12, 0.22, 0.004), (depth / 2 + 0.05, 0, 0.06))
-    back = [[-depth / 2 + 0.02, height - 0.01], [-depth / 2 + 0.03, height - 0.01], [-depth / 2 - 0.02, height + 0.14],
-            [-depth / 2 - 0.03, height + 0.14]]  # fmt: skip
+    back = [
+        [-depth / 2 + 0.02, height - 0.01],
+        [-depth / 2 + 0.03, height - 0.01],
+        [-depth / 2 - 0.02, height + 0.14],
+        [-depth / 2 - 0.03, height + 0.14],
+    ]
     shape.prism(PAPER, back, 0.22, along="y")
     shape.box(DARK_METAL, (0.05, 0.1, 0.004), (depth / 2 - 0.06, width / 2 - 0.1, height))
     return piece(shape, color)
@@ -190,9 +195,18 @@ CATEGORIES: dict[str, Category] = {
     "speaker": Category(make=speaker, spot="on", on=("shelf",), per_house=4),
     "telephone": Category(make=telephone, spot="on", on=("console table", "desk", "side table"), per_house=1),
     "fan": Category(make=fan, spot="corner", rooms={"living room": 0.2, "bedroom": 0.2, "office": 0.3}, per_house=1),
-    "air conditioner": Category(make=air_conditioner, spot="hung", per_house=1, bottom_m=(1.95, 2.05),
-                                rooms={"living room": 0.3, "bedroom": 0.25, "office": 0.2}),
+    "air conditioner": Category(
+        make=air_conditioner,
+        spot="hung",
+        per_house=1,
+        bottom_m=(1.95, 2.05),
+        rooms={"living room": 0.3, "bedroom": 0.25, "office": 0.2},
+    ),
     "game console": Category(make=game_console, spot="on", on=("tv stand",), per_house=1),
-    "heater": Category(make=heater, spot="wall", per_house=1,
-                       rooms={"bathroom": 0.1, "office": 0.25, "bedroom": 0.15, "laundry room": 0.2}),
-}  # fmt: skip
+    "heater": Category(
+        make=heater,
+        spot="wall",
+        per_house=1,
+        rooms={"bathroom": 0.1, "office": 0.25, "bedroom": 0.15, "laundry room": 0.2},
+    ),
+}

@@ -18,7 +18,7 @@ from allocentric.scenes.furniture.finishes import (
     plain,
     shade,
     wood,
-)  # fmt: skip
+)
 from allocentric.scenes.furniture.model import Category, Piece, piece
 from allocentric.scenes.furniture.parts import Shape
 
@@ -103,8 +103,12 @@ def stove(rng: np.random.Generator) -> Piece:
     shape.boxes(knob, [(0.03, 0.04, 0.04)], [(front - 0.015, (k - 1.5) * 0.12, 0.79) for k in range(4)])
     for x in (-0.13, 0.13):
         for y in (-0.14, 0.14):
-            shape.lathe(DARK_METAL, [(0.06, 0), (0.085, 0), (0.085, 0.014), (0.06, 0.014), (0.06, 0)],
-                        (x, y, _HEIGHT_M), sides=12)  # fmt: skip
+            shape.lathe(
+                DARK_METAL,
+                [(0.06, 0), (0.085, 0), (0.085, 0.014), (0.06, 0.014), (0.06, 0)],
+                (x, y, _HEIGHT_M),
+                sides=12,
+            )
             shape.boxes(DARK_METAL, [(0.2, 0.012, 0.016), (0.012, 0.2, 0.016)], [(x, y, _HEIGHT_M)])
     return piece(shape, color, [(-0.13, 0.14, _HEIGHT_M + 0.016, 0.28, 0.28, 0.5)])
 
@@ -145,7 +149,6 @@ def dishwasher(rng: np.random.Generator) -> Piece:
 def kitchen_cabinet(rng: np.random.Generator) -> Piece:
     """A wall cupboard."""
     width, height = draw(rng, 0.55, 0.7), draw(rng, 0.6, 0.72)
-    _, front = wood(rng, ("white",))
     shape = Shape().box(_FRONT, (0.3, width, height), (-0.01, 0, 0))
     _doors(shape, width, 0.0, height, 0.15, _FRONT)
     return piece(shape, "white")
@@ -192,8 +195,11 @@ def kettle(rng: np.random.Generator) -> Piece:
     shape.lathe(body, [(0, 0.02), (0.085, 0.02), (0.075, 0.16), (0.055, 0.2), (0, 0.2)], sides=14, smooth=False)
     shape.ellipsoid(BLACK, (0.03, 0.03, 0.03), (0, 0, 0.195), sides=6)
     shape.rod(body, (0.06, 0, 0.12), (0.12, 0, 0.18), 0.016)
-    shape.boxes(BLACK, [(0.06, 0.02, 0.02), (0.02, 0.02, 0.12), (0.05, 0.02, 0.02)],
-                [(-0.085, 0, 0.17), (-0.11, 0, 0.06), (-0.09, 0, 0.05)])  # fmt: skip
+    shape.boxes(
+        BLACK,
+        [(0.06, 0.02, 0.02), (0.02, 0.02, 0.12), (0.05, 0.02, 0.02)],
+        [(-0.085, 0, 0.17), (-0.11, 0, 0.06), (-0.09, 0, 0.05)],
+    )
     return piece(shape, color)
 
 
@@ -214,8 +220,11 @@ def pot(rng: np.random.Generator) -> Piece:
     radius, height = draw(rng, 0.1, 0.13), draw(rng, 0.11, 0.16)
     color, body = paint(rng, ("gray", "red", "black", "blue", "orange"), roughness=0.25)
     shape = Shape().cylinder(body, radius, height, sides=16)
-    shape.lathe(METAL, [(0, height), (radius + 0.004, height), (radius, height + 0.012), (0.02, height + 0.03),
-                        (0, height + 0.03)], sides=16)  # fmt: skip
+    shape.lathe(
+        METAL,
+        [(0, height), (radius + 0.004, height), (radius, height + 0.012), (0.02, height + 0.03), (0, height + 0.03)],
+        sides=16,
+    )
     shape.cylinder(BLACK, 0.012, 0.02, (0, 0, height + 0.03), top=0.018, sides=8)
     shape.boxes(BLACK, [(0.025, 0.05, 0.015)], [(s * (radius + 0.01), 0, height * 0.75) for s in (-1, 1)])
     return piece(shape, color)
@@ -242,9 +251,21 @@ def bowl(rng: np.random.Generator) -> Piece:
 
 def _round_dish(shape: Shape, glaze: Material, radius: float, height: float) -> None:
     foot = 0.45 * radius
-    shape.lathe(glaze, [(0, 0), (foot, 0), (foot, 0.008), (0.8 * radius, 0.45 * height), (radius, height),
-                        (radius - 0.008, height), (0.72 * radius, 0.48 * height), (foot * 0.9, 0.014), (0, 0.014)],
-                sides=14)  # fmt: skip
+    shape.lathe(
+        glaze,
+        [
+            (0, 0),
+            (foot, 0),
+            (foot, 0.008),
+            (0.8 * radius, 0.45 * height),
+            (radius, height),
+            (radius - 0.008, height),
+            (0.72 * radius, 0.48 * height),
+            (foot * 0.9, 0.014),
+            (0, 0.014),
+        ],
+        sides=14,
+    )
 
 
 def fruit_bowl(rng: np.random.Generator) -> Piece:
@@ -281,8 +302,11 @@ def plate(rng: np.random.Generator) -> Piece:
     """A flat plate."""
     radius = draw(rng, 0.1, 0.14)
     color, glaze = paint(rng, ("white", "light blue", "cream", "teal"), roughness=0.2)
-    shape = Shape().lathe(glaze, [(0, 0), (0.6 * radius, 0), (radius, 0.018), (radius, 0.022), (0.62 * radius, 0.008),
-                                  (0, 0.008)], sides=18)  # fmt: skip
+    shape = Shape().lathe(
+        glaze,
+        [(0, 0), (0.6 * radius, 0), (radius, 0.018), (radius, 0.022), (0.62 * radius, 0.008), (0, 0.008)],
+        sides=18,
+    )
     return piece(shape, color)
 
 
@@ -290,11 +314,25 @@ def bottle(rng: np.random.Generator) -> Piece:
     """A bottle with a label."""
     radius, height = draw(rng, 0.033, 0.042), draw(rng, 0.24, 0.32)
     color, body = paint(rng, ("green", "blue", "white", "brown", "red"), roughness=0.1)
-    profile = [(0, 0), (radius, 0), (radius, 0.62 * height), (0.35 * radius, 0.8 * height), (0.35 * radius, 0.95 * height),
-               (0, 0.95 * height)]  # fmt: skip
+    profile = [
+        (0, 0),
+        (radius, 0),
+        (radius, 0.62 * height),
+        (0.35 * radius, 0.8 * height),
+        (0.35 * radius, 0.95 * height),
+        (0, 0.95 * height),
+    ]
     shape = Shape().lathe(body, profile, sides=10)
-    shape.lathe(CERAMIC, [(radius, 0.2 * height), (radius + 0.001, 0.2 * height), (radius + 0.001, 0.45 * height),
-                          (radius, 0.45 * height)], sides=10)  # fmt: skip
+    shape.lathe(
+        CERAMIC,
+        [
+            (radius, 0.2 * height),
+            (radius + 0.001, 0.2 * height),
+            (radius + 0.001, 0.45 * height),
+            (radius, 0.45 * height),
+        ],
+        sides=10,
+    )
     shape.cylinder(DARK_METAL, 0.4 * radius, 0.05 * height, (0, 0, 0.95 * height), sides=8)
     return piece(shape, color)
 
@@ -315,10 +353,13 @@ CATEGORIES: dict[str, Category] = {
     "coffee machine": Category(make=coffee_machine, spot="on", on=(*_WORKTOPS, "cabinet"), per_house=1),
     "pot": Category(make=pot, spot="on", on=("stove",), per_house=2),
     "cutting board": Category(make=cutting_board, spot="on", on=_WORKTOPS, per_house=1),
-    "bowl": Category(make=bowl, spot="on", on=("dining table", "coffee table", *_WORKTOPS, "cabinet"), together=(1, 2)),
+    "bowl": Category(
+        make=bowl, spot="on", on=("dining table", "coffee table", *_WORKTOPS, "cabinet"), together=(1, 2)
+    ),
     "fruit bowl": Category(make=fruit_bowl, spot="on", on=("dining table", "kitchen counter"), per_house=1),
-    "cup": Category(make=cup, spot="on", on=("dining table", "coffee table", "desk", *_WORKTOPS, "nightstand"),
-                    together=(1, 3)),
+    "cup": Category(
+        make=cup, spot="on", on=("dining table", "coffee table", "desk", *_WORKTOPS, "nightstand"), together=(1, 3)
+    ),
     "plate": Category(make=plate, spot="on", on=("dining table",), together=(2, 4)),
     "bottle": Category(make=bottle, spot="on", on=("dining table", "kitchen counter", "cabinet"), together=(1, 2)),
-}  # fmt: skip
+}

@@ -46,7 +46,7 @@ def armchair(rng: np.random.Generator) -> Piece:
 def sofa(rng: np.random.Generator) -> Piece:
     """An upholstered seat for two or three."""
     seats = 2 + int(rng.random() < 0.6)
-    return _upholstered(rng, draw(rng, 0.66, 0.75) * seats + 0.36, seats=seats)
+    return _upholstered(rng, draw(rng, 0.58, 0.66) * seats + 0.36, seats=seats)
 
 
 def _upholstered(rng: np.random.Generator, width: float, *, seats: int) -> Piece:
@@ -127,8 +127,11 @@ def ottoman(rng: np.random.Generator) -> Piece:
     if rng.random() < 0.5:
         r = size / 2
         shape.lathe(cloth, [(0, 0), (r, 0), (r, height - 0.05), (r - 0.04, height), (0, height)], sides=16)
-        shape.lathe(_darker(cloth.color), [(r, 0.5 * height), (r + 0.006, 0.5 * height), (r + 0.006, 0.54 * height),
-                                           (r, 0.54 * height)], sides=16)  # fmt: skip
+        shape.lathe(
+            _darker(cloth.color),
+            [(r, 0.5 * height), (r + 0.006, 0.5 * height), (r + 0.006, 0.54 * height), (r, 0.54 * height)],
+            sides=16,
+        )
     else:
         shape.cushion(cloth, (size, size, height - 0.06), (0, 0, 0.06), radius=0.06, steps=2)
         x = size / 2 - 0.08
@@ -158,8 +161,9 @@ def bar_stool(rng: np.random.Generator) -> Piece:
     shape.cylinder(METAL, 0.028, height - 0.08, (0, 0, 0.03), sides=8)
     shape.lathe(METAL, [(0.13, 0.28), (0.145, 0.28), (0.145, 0.3), (0.13, 0.3), (0.13, 0.28)], sides=12)
     shape.boxes(METAL, [[0.27, 0.015, 0.015], [0.015, 0.27, 0.015]], [[0, 0, 0.282]])
-    shape.lathe(seat, [(0, height - 0.06), (0.17, height - 0.06), (0.19, height - 0.02), (0.17, height), (0, height)],
-                sides=14)  # fmt: skip
+    shape.lathe(
+        seat, [(0, height - 0.06), (0.17, height - 0.06), (0.19, height - 0.02), (0.17, height), (0, height)], sides=14
+    )
     shape.cushion(seat, (0.04, 0.3, 0.16), (-0.17, 0, height), radius=0.02)
     return piece(shape, color)
 
@@ -168,11 +172,12 @@ CATEGORIES: dict[str, Category] = {
     "chair": Category(make=chair, spot="wall", rooms={"bedroom": 0.35, "hallway": 0.3, "kitchen": 0.2}, gap_m=0.3),
     "armchair": Category(make=armchair, spot="corner", rooms={"living room": 0.8, "bedroom": 0.2, "office": 0.3}),
     "sofa": Category(make=sofa, spot="wall", rooms={"office": 0.25}, gap_m=0.5),
-    "stool": Category(make=stool, spot="wall", rooms={"bathroom": 0.3, "storage room": 0.4, "laundry room": 0.2},
-                      per_house=2),
+    "stool": Category(
+        make=stool, spot="wall", rooms={"bathroom": 0.3, "storage room": 0.4, "laundry room": 0.2}, per_house=2
+    ),
     "office chair": Category(make=office_chair, spot="group"),
     "bench": Category(make=bench, spot="wall", rooms={"hallway": 0.6, "bedroom": 0.1}, per_house=1, gap_m=0.3),
     "ottoman": Category(make=ottoman, spot="free", rooms={"living room": 0.5, "bedroom": 0.15}, per_house=2),
     "bean bag": Category(make=bean_bag, spot="corner", rooms={"kids room": 0.6, "living room": 0.15}, per_house=1),
     "bar stool": Category(make=bar_stool, spot="wall", rooms={"kitchen": 0.8}, per_house=3, gap_m=0.2),
-}  # fmt: skip
+}

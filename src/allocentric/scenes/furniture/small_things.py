@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from allocentric.core.types import Material
@@ -21,7 +23,7 @@ from allocentric.scenes.furniture.finishes import (
     plain,
     shade,
     wood,
-)  # fmt: skip
+)
 from allocentric.scenes.furniture.model import Category, Piece, piece
 from allocentric.scenes.furniture.parts import Shape
 
@@ -58,8 +60,13 @@ def ball(rng: np.random.Generator) -> Piece:
     """A play ball."""
     d = draw(rng, 0.16, 0.28)
     color = pick(rng, BRIGHT)
-    skin = Material(pattern="stripes", color=PALETTE[color], color2=PALETTE["white" if color != "white" else "red"],
-                    scale_m=d * 0.8, roughness=0.4)  # fmt: skip
+    skin = Material(
+        pattern="stripes",
+        color=PALETTE[color],
+        color2=PALETTE["white" if color != "white" else "red"],
+        scale_m=d * 0.8,
+        roughness=0.4,
+    )
     return piece(Shape().ellipsoid(skin, (d, d, d), sides=14), color)
 
 
@@ -74,8 +81,11 @@ def toy_car(rng: np.random.Generator) -> Piece:
     for x in (-0.075 * s, 0.075 * s):
         for y in (-0.05 * s, 0.05 * s):
             shape.rod(RUBBER, (x, y - 0.012 * s, 0.028 * s), (x, y + 0.012 * s, 0.028 * s), 0.028 * s, sides=10)
-    shape.boxes(plain(PALETTE["yellow"]), [(0.006 * s, 0.02 * s, 0.015 * s)], [(0.12 * s, y * s, 0.045 * s)
-                                                                              for y in (-0.035, 0.035)])  # fmt: skip
+    shape.boxes(
+        plain(PALETTE["yellow"]),
+        [(0.006 * s, 0.02 * s, 0.015 * s)],
+        [(0.12 * s, y * s, 0.045 * s) for y in (-0.035, 0.035)],
+    )
     return piece(shape, color)
 
 
@@ -222,7 +232,7 @@ def vacuum_cleaner(rng: np.random.Generator) -> Piece:
     shape.rod(RUBBER, (-0.2, -0.15, 0.09), (-0.2, 0.15, 0.09), 0.09, sides=12)
     shape.box(BLACK, (0.16, 0.04, 0.03), (-0.1, 0, 0.24))
     hose = [(0.08, 0, 0.18), (0.2, 0.05, 0.3), (0.28, 0.12, 0.5), (0.3, 0.14, 0.72), (0.32, 0.14, 0.84)]
-    for a, b in zip(hose[:-1], hose[1:], strict=True):
+    for a, b in pairwise(hose):
         shape.rod(DARK_METAL, a, b, 0.02, sides=7)
     shape.rod(METAL, (0.32, 0.14, 0.86), (0.44, 0.14, 0.06), 0.017, sides=7)
     shape.box(BLACK, (0.1, 0.28, 0.05), (0.46, 0.14, 0))
@@ -258,36 +268,55 @@ def pet_bed(rng: np.random.Generator) -> Piece:
     """A round padded basket for a cat or dog."""
     r = draw(rng, 0.26, 0.36)
     color, cloth = fabric(rng, ("gray", "beige", "blue", "red", "brown"))
-    shape = Shape().lathe(cloth, [(0, 0), (r, 0), (r + 0.02, 0.08), (r - 0.03, 0.17), (r - 0.09, 0.15), (r - 0.11, 0.07),
-                                  (0, 0.07)], sides=18, smooth=True)  # fmt: skip
-    shape.lathe(plain(shade(cloth.color, 1.3), roughness=1.0), [(0, 0.07), (r - 0.12, 0.07), (r - 0.15, 0.1), (0, 0.12)],
-                sides=14)  # fmt: skip
+    shape = Shape().lathe(
+        cloth,
+        [(0, 0), (r, 0), (r + 0.02, 0.08), (r - 0.03, 0.17), (r - 0.09, 0.15), (r - 0.11, 0.07), (0, 0.07)],
+        sides=18,
+        smooth=True,
+    )
+    shape.lathe(
+        plain(shade(cloth.color, 1.3), roughness=1.0),
+        [(0, 0.07), (r - 0.12, 0.07), (r - 0.15, 0.1), (0, 0.12)],
+        sides=14,
+    )
     return piece(shape, color)
 
 
 CATEGORIES: dict[str, Category] = {
-    "book": Category(make=book, spot="on", together=(1, 3), on=("nightstand", "coffee table", "desk", "bookshelf", "shelf",
-                                                                "side table", "bed", "cabinet", "piano")),
-    "teddy bear": Category(make=teddy_bear, spot="on", on=("single bed", "bookshelf", "dresser", "shelf"), per_house=2),
+    "book": Category(
+        make=book,
+        spot="on",
+        together=(1, 3),
+        on=("nightstand", "coffee table", "desk", "bookshelf", "shelf", "side table", "bed", "cabinet", "piano"),
+    ),
+    "teddy bear": Category(
+        make=teddy_bear, spot="on", on=("single bed", "bookshelf", "dresser", "shelf"), per_house=2
+    ),
     "ball": Category(make=ball, spot="free", rooms={"kids room": 1.2, "living room": 0.1}, per_house=3),
     "toy car": Category(make=toy_car, spot="free", rooms={"kids room": 1.5}, per_house=4),
     "toy blocks": Category(make=toy_blocks, spot="free", rooms={"kids room": 0.6}, per_house=1),
     "doll house": Category(make=doll_house, spot="wall", rooms={"kids room": 0.5}, per_house=1),
-    "backpack": Category(make=backpack, spot="corner", rooms={"kids room": 0.5, "hallway": 0.3, "bedroom": 0.2},
-                         per_house=2),
-    "tissue box": Category(make=tissue_box, spot="on", on=("nightstand", "coffee table", "desk", "dresser", "sink"),
-                           per_house=1),
-    "guitar": Category(make=guitar, spot="corner", rooms={"living room": 0.25, "bedroom": 0.2, "kids room": 0.15},
-                       per_house=1),
+    "backpack": Category(
+        make=backpack, spot="corner", rooms={"kids room": 0.5, "hallway": 0.3, "bedroom": 0.2}, per_house=2
+    ),
+    "tissue box": Category(
+        make=tissue_box, spot="on", on=("nightstand", "coffee table", "desk", "dresser", "sink"), per_house=1
+    ),
+    "guitar": Category(
+        make=guitar, spot="corner", rooms={"living room": 0.25, "bedroom": 0.2, "kids room": 0.15}, per_house=1
+    ),
     "piano": Category(make=piano, spot="wall", rooms={"living room": 0.2, "dining room": 0.2}, per_house=1, gap_m=0.6),
     "dumbbell": Category(make=dumbbell, spot="free", rooms={"bedroom": 0.25, "storage room": 0.4}, per_house=2),
-    "exercise bike": Category(make=exercise_bike, spot="free", rooms={"bedroom": 0.12, "storage room": 0.3, "office": 0.12},
-                              per_house=1),
+    "exercise bike": Category(
+        make=exercise_bike, spot="free", rooms={"bedroom": 0.12, "storage room": 0.3, "office": 0.12}, per_house=1
+    ),
     "umbrella stand": Category(make=umbrella_stand, spot="corner", rooms={"hallway": 0.5}, per_house=1),
-    "vacuum cleaner": Category(make=vacuum_cleaner, spot="corner", rooms={"storage room": 0.5, "laundry room": 0.3},
-                               per_house=1),
+    "vacuum cleaner": Category(
+        make=vacuum_cleaner, spot="corner", rooms={"storage room": 0.5, "laundry room": 0.3}, per_house=1
+    ),
     "ladder": Category(make=ladder, spot="corner", rooms={"storage room": 0.7}, per_house=1),
-    "bucket": Category(make=bucket, spot="corner", rooms={"storage room": 0.5, "laundry room": 0.5, "bathroom": 0.1},
-                       per_house=1),
+    "bucket": Category(
+        make=bucket, spot="corner", rooms={"storage room": 0.5, "laundry room": 0.5, "bathroom": 0.1}, per_house=1
+    ),
     "pet bed": Category(make=pet_bed, spot="corner", rooms={"living room": 0.3, "hallway": 0.15}, per_house=1),
-}  # fmt: skip
+}

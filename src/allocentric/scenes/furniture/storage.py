@@ -11,25 +11,41 @@ from allocentric.scenes.furniture.parts import Shape
 
 
 def _fronts(
-    shape: Shape, material: Material, handle: Material, front_x: float, width: float, bottom: float, top: float,
-    columns: int, rows: int, *, doors: bool,
-) -> None:  # fmt: skip
+    shape: Shape,
+    material: Material,
+    handle: Material,
+    front_x: float,
+    width: float,
+    bottom: float,
+    top: float,
+    columns: int,
+    rows: int,
+    *,
+    doors: bool,
+) -> None:
     """Doors or drawer fronts with handles on the +x face of a carcase."""
     w, h = width / columns, (top - bottom) / rows
     at = [[front_x, (c + 0.5) * w - width / 2, bottom + r * h + 0.006] for c in range(columns) for r in range(rows)]
     shape.boxes(material, [[0.02, w - 0.012, h - 0.012]], at)
     if doors:
         length = min(0.3, 0.3 * h)
-        handles = [[front_x + 0.02, y + (0.5 * w - 0.05) * (1 if k // rows % 2 == 0 else -1), z + h / 2 - length / 2]
-                   for k, (_, y, z) in enumerate(at)]  # fmt: skip
+        handles = [
+            [front_x + 0.02, y + (0.5 * w - 0.05) * (1 if k // rows % 2 == 0 else -1), z + h / 2 - length / 2]
+            for k, (_, y, z) in enumerate(at)
+        ]
         shape.boxes(handle, [[0.02, 0.015, length]], handles)
     else:
         shape.boxes(handle, [[0.02, min(0.16, 0.4 * w), 0.018]], [[front_x + 0.02, y, z + 0.6 * h] for _, y, z in at])
 
 
 def _darker(material: Material) -> Material:
-    return Material(pattern=material.pattern, color=shade(material.color, 0.9), color2=shade(material.color2, 0.9),
-                    scale_m=material.scale_m, roughness=material.roughness)  # fmt: skip
+    return Material(
+        pattern=material.pattern,
+        color=shade(material.color, 0.9),
+        color2=shade(material.color2, 0.9),
+        scale_m=material.scale_m,
+        roughness=material.roughness,
+    )
 
 
 def bookshelf(rng: np.random.Generator) -> Piece:
@@ -53,10 +69,19 @@ def bookshelf(rng: np.random.Generator) -> Piece:
     return piece(shape, color, surfaces)
 
 
-_SPINES = [plain(c, roughness=0.7) for c in (
-    (0.55, 0.13, 0.12), (0.16, 0.28, 0.50), (0.18, 0.40, 0.26), (0.80, 0.70, 0.45), (0.30, 0.20, 0.36), (0.88, 0.85, 0.78),
-    (0.15, 0.15, 0.17), (0.78, 0.42, 0.16),
-)]  # fmt: skip
+_SPINES = [
+    plain(c, roughness=0.7)
+    for c in (
+        (0.55, 0.13, 0.12),
+        (0.16, 0.28, 0.50),
+        (0.18, 0.40, 0.26),
+        (0.80, 0.70, 0.45),
+        (0.30, 0.20, 0.36),
+        (0.88, 0.85, 0.78),
+        (0.15, 0.15, 0.17),
+        (0.78, 0.42, 0.16),
+    )
+]
 
 
 def _row_of_books(shape: Shape, rng: np.random.Generator, depth: float, width: float, z: float, clear: float) -> None:
@@ -144,8 +169,18 @@ def cabinet(rng: np.random.Generator) -> Piece:
     for i in (-x, x):
         for j in (-y, y):
             shape.cylinder(DARK_METAL, 0.012, 0.13, (i, j, 0), top=0.02, sides=6)
-    _fronts(shape, _darker(board), BRASS, depth / 2 - 0.03, width - 0.04, 0.14, height - 0.04,
-            2 if width < 1.15 else 4, 1, doors=True)  # fmt: skip
+    _fronts(
+        shape,
+        _darker(board),
+        BRASS,
+        depth / 2 - 0.03,
+        width - 0.04,
+        0.14,
+        height - 0.04,
+        2 if width < 1.15 else 4,
+        1,
+        doors=True,
+    )
     return piece(shape, color, [(0, 0, height, depth - 0.06, width - 0.08, 1.0)])
 
 
@@ -180,8 +215,13 @@ def coat_rack(rng: np.random.Generator) -> Piece:
         z = height - (0.12 if k % 2 else 0.22)
         shape.rod(frame, (0, 0, z), (0.14 * x, 0.14 * y, z + 0.1), 0.011, sides=5)
     _, cloth = fabric(rng, ("blue", "red", "green", "dark gray", "brown"))
-    shape.prism(cloth, [[-0.2, 0.0], [0.2, 0.0], [0.14, 0.72], [0.05, 0.82], [-0.05, 0.82], [-0.14, 0.72]], 0.1,
-                (0.08, 0, height - 1.02), along="x")  # fmt: skip
+    shape.prism(
+        cloth,
+        np.array([[-0.2, 0.0], [0.2, 0.0], [0.14, 0.72], [0.05, 0.82], [-0.05, 0.82], [-0.14, 0.72]]),
+        0.1,
+        (0.08, 0, height - 1.02),
+        along="x",
+    )
     return piece(shape, color)
 
 
@@ -192,14 +232,19 @@ def wall_shelf(rng: np.random.Generator) -> Piece:
     shape = Shape().box(board, (depth, width, 0.03), (0, 0, 0.12))
     for y in (-width / 2 + 0.1, width / 2 - 0.1):
         shape.box(DARK_METAL, (0.012, 0.03, 0.12), (-depth / 2 + 0.006, y, 0))
-        shape.prism(DARK_METAL, [[0, 0], [depth - 0.05, 0.115], [0, 0.115]], 0.015, (-depth / 2, y, 0.005), along="y")
+        shape.prism(
+            DARK_METAL, np.array([[0, 0], [depth - 0.05, 0.115], [0, 0.115]]), 0.015, (-depth / 2, y, 0.005), along="y"
+        )
     return piece(shape, color, [(0.01, 0, 0.15, depth - 0.04, width - 0.06, 0.4)])
 
 
 def _woven(shape: Shape, material: Material, radius: float, top: float, height: float) -> None:
     wall = 0.012
-    shape.lathe(material, [(0, 0), (radius, 0), (top, height), (top - wall, height), (radius - wall, 0.02), (0, 0.02)],
-                sides=14)  # fmt: skip
+    shape.lathe(
+        material,
+        [(0, 0), (radius, 0), (top, height), (top - wall, height), (radius - wall, 0.02), (0, 0.02)],
+        sides=14,
+    )
 
 
 def laundry_basket(rng: np.random.Generator) -> Piece:
@@ -222,8 +267,9 @@ def trash_bin(rng: np.random.Generator) -> Piece:
         _woven(shape, body, radius * 0.85, radius, height)
     else:
         shape.cylinder(body, radius, height * 0.82, sides=14)
-        shape.lathe(METAL, [(0, height * 0.82), (radius + 0.006, height * 0.82), (radius, height * 0.9), (0, height)],
-                    sides=14)  # fmt: skip
+        shape.lathe(
+            METAL, [(0, height * 0.82), (radius + 0.006, height * 0.82), (radius, height * 0.9), (0, height)], sides=14
+        )
         shape.box(BLACK_PEDAL, (0.08, 0.06, 0.015), (radius + 0.02, 0, 0.01))
     return piece(shape, color)
 
@@ -281,27 +327,59 @@ def suitcase(rng: np.random.Generator) -> Piece:
 
 
 CATEGORIES: dict[str, Category] = {
-    "bookshelf": Category(make=bookshelf, spot="wall", gap_m=0.4,
-                          rooms={"living room": 0.8, "office": 1.3, "bedroom": 0.3, "kids room": 0.6, "hallway": 0.2}),
-    "wardrobe": Category(make=wardrobe, spot="wall", rooms={"bedroom": 1.0, "kids room": 0.7, "hallway": 0.2}, gap_m=0.5),
+    "bookshelf": Category(
+        make=bookshelf,
+        spot="wall",
+        gap_m=0.4,
+        rooms={"living room": 0.8, "office": 1.3, "bedroom": 0.3, "kids room": 0.6, "hallway": 0.2},
+    ),
+    "wardrobe": Category(
+        make=wardrobe, spot="wall", rooms={"bedroom": 1.0, "kids room": 0.7, "hallway": 0.2}, gap_m=0.5
+    ),
     "dresser": Category(make=dresser, spot="wall", rooms={"bedroom": 0.7, "kids room": 0.4}, gap_m=0.4),
     "nightstand": Category(make=nightstand, spot="group"),
     "tv stand": Category(make=tv_stand, spot="group"),
-    "cabinet": Category(make=cabinet, spot="wall", gap_m=0.4,
-                        rooms={"dining room": 0.9, "living room": 0.5, "office": 0.5, "hallway": 0.3, "storage room": 0.8,
-                               "laundry room": 0.5}),
+    "cabinet": Category(
+        make=cabinet,
+        spot="wall",
+        gap_m=0.4,
+        rooms={
+            "dining room": 0.9,
+            "living room": 0.5,
+            "office": 0.5,
+            "hallway": 0.3,
+            "storage room": 0.8,
+            "laundry room": 0.5,
+        },
+    ),
     "shoe rack": Category(make=shoe_rack, spot="wall", rooms={"hallway": 0.7, "storage room": 0.3}, per_house=1),
-    "coat rack": Category(make=coat_rack, spot="corner", rooms={"hallway": 0.7, "living room": 0.15, "office": 0.2},
-                          per_house=1),
-    "shelf": Category(make=wall_shelf, spot="hung", bottom_m=(1.2, 1.5),
-                      rooms={"kitchen": 0.3, "bathroom": 0.4, "office": 0.5, "laundry room": 0.8, "storage room": 1.2,
-                             "living room": 0.3, "kids room": 0.4}),
-    "laundry basket": Category(make=laundry_basket, spot="corner", per_house=1,
-                               rooms={"laundry room": 0.9, "bathroom": 0.5, "bedroom": 0.2}),
-    "trash bin": Category(make=trash_bin, spot="corner", rooms={"kitchen": 0.9, "bathroom": 0.7, "office": 0.7,
-                                                                "bedroom": 0.2, "laundry room": 0.3}),
+    "coat rack": Category(
+        make=coat_rack, spot="corner", rooms={"hallway": 0.7, "living room": 0.15, "office": 0.2}, per_house=1
+    ),
+    "shelf": Category(
+        make=wall_shelf,
+        spot="hung",
+        bottom_m=(1.2, 1.5),
+        rooms={
+            "kitchen": 0.3,
+            "bathroom": 0.4,
+            "office": 0.5,
+            "laundry room": 0.8,
+            "storage room": 1.2,
+            "living room": 0.3,
+            "kids room": 0.4,
+        },
+    ),
+    "laundry basket": Category(
+        make=laundry_basket, spot="corner", per_house=1, rooms={"laundry room": 0.9, "bathroom": 0.5, "bedroom": 0.2}
+    ),
+    "trash bin": Category(
+        make=trash_bin,
+        spot="corner",
+        rooms={"kitchen": 0.9, "bathroom": 0.7, "office": 0.7, "bedroom": 0.2, "laundry room": 0.3},
+    ),
     "box": Category(make=box, spot="corner", rooms={"storage room": 2.6, "office": 0.4, "laundry room": 0.5}),
     "basket": Category(make=basket, spot="corner", rooms={"living room": 0.4, "bedroom": 0.3}, per_house=1),
     "toy box": Category(make=toy_box, spot="wall", rooms={"kids room": 0.8}, per_house=1, gap_m=0.2),
     "suitcase": Category(make=suitcase, spot="corner", rooms={"bedroom": 0.3, "storage room": 0.5}, per_house=1),
-}  # fmt: skip
+}

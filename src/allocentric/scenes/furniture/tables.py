@@ -34,10 +34,23 @@ def dining_table(rng: np.random.Generator) -> Piece:
 def _round_table(rng: np.random.Generator, diameter: float, height: float) -> Piece:
     color, top = wood(rng)
     r = diameter / 2
-    shape = Shape().lathe(top, [(0, height - 0.03), (r - 0.01, height - 0.03), (r, height - 0.015), (r, height),
-                                (0, height)], sides=20)  # fmt: skip
-    shape.lathe(top, [(0, 0), (0.45 * r, 0), (0.4 * r, 0.04), (0.06, 0.1), (0.05, height - 0.12), (0.16, height - 0.03),
-                      (0, height - 0.03)], sides=12, smooth=False)  # fmt: skip
+    shape = Shape().lathe(
+        top, [(0, height - 0.03), (r - 0.01, height - 0.03), (r, height - 0.015), (r, height), (0, height)], sides=20
+    )
+    shape.lathe(
+        top,
+        [
+            (0, 0),
+            (0.45 * r, 0),
+            (0.4 * r, 0.04),
+            (0.06, 0.1),
+            (0.05, height - 0.12),
+            (0.16, height - 0.03),
+            (0, height - 0.03),
+        ],
+        sides=12,
+        smooth=False,
+    )
     side = 1.3 * r
     return piece(shape, color, [(0, 0, height, side, side, 0.9)])
 
@@ -99,6 +112,7 @@ CATEGORIES: dict[str, Category] = {
     "coffee table": Category(make=coffee_table, spot="group"),
     "desk": Category(make=desk, spot="group"),
     "side table": Category(make=side_table, spot="corner", rooms={"living room": 0.8, "office": 0.2, "bedroom": 0.15}),
-    "console table": Category(make=console_table, spot="wall", rooms={"hallway": 0.6, "dining room": 0.3}, per_house=1,
-                              gap_m=0.3),
-}  # fmt: skip
+    "console table": Category(
+        make=console_table, spot="wall", rooms={"hallway": 0.6, "dining room": 0.3}, per_house=1, gap_m=0.3
+    ),
+}

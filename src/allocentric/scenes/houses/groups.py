@@ -100,10 +100,10 @@ def dining_set(house: Household, space: RoomSpace) -> None:
     rng = house.rng
     table, chair = house.make("dining table"), house.make("chair")
     reach = float(chair.size_m[0]) + 0.12
-    whole = np.array([table.size_m[0] + 2 * reach, table.size_m[1] + 2 * reach, table.size_m[2]])
+    whole = np.asarray(table.size_m, dtype=float) + np.array([2 * reach, 2 * reach, 0.0])
     room = np.maximum((space.high - space.low) / 2 - 0.5, 0.1)
     centre = (space.low + space.high) / 2 + rng.uniform(-1, 1, size=(_TRIES, 2)) * room
-    spots = Spots(centre, rng.integers(2, size=_TRIES) * (np.pi / 2))
+    spots = Spots(centre, np.asarray(rng.integers(2, size=_TRIES) * (np.pi / 2), dtype=float))
     boxes, _ = space.boxes_of(whole, spots, None)
     free = space.clear(boxes)
     if space.kind == "dining room":  # its table may stand closer to a wall than chairs on all sides would allow
@@ -207,12 +207,11 @@ def kitchen_run(house: Household, space: RoomSpace) -> None:
         labels.reverse()
     pieces = {label: house.make(label) for label in sorted(set(labels))}
     order = sorted(range(len(space.walls)), key=lambda k: -space.walls[k].length_m)
-    rest: list[str] = []
     for wall in order[:3]:
-        rest = _run_along(house, space, wall, labels, pieces)
-        if len(rest) <= len(labels) - 2:
+        labels = _run_along(house, space, wall, labels, pieces)
+        if len(labels) <= 2:
             break
-    for label in rest:
+    for label in labels:
         if label != "kitchen counter":
             piece = pieces[label]
             house.put(space, label, piece, space.wall_spots(rng, piece.size_m, _TRIES, snug=0.6), gap_m=0.5)
@@ -221,10 +220,10 @@ def kitchen_run(house: Household, space: RoomSpace) -> None:
 def _run_along(
     house: Household, space: RoomSpace, wall: int, labels: list[str], pieces: dict[str, Piece]
 ) -> list[str]:
-    """Units along one wall from its start; the labels that found no place."""
+    """Units in order along one wall from its start; the labels that found no place."""
     edge = space.walls[wall]
-    along, rest = WALL_GAP_M, []
-    waiting = list(labels)
+    along = WALL_GAP_M
+    waiting = [label for label in labels if house.allowed(label)]
     while waiting and along < edge.length_m:
         label = waiting[0]
         piece = pieces[label]
@@ -237,7 +236,7 @@ def _run_along(
         waiting.pop(0)
         _above(house, space, wall, along + width / 2, label)
         along += width + 0.003
-    return rest + waiting
+    return waiting
 
 
 def _above(house: Household, space: RoomSpace, wall: int, along: float, label: str) -> None:

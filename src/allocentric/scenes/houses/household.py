@@ -83,7 +83,8 @@ class Household:
         boxes, _ = space.boxes_of(piece.size_m, spots, 0.0)
         for k in np.flatnonzero(space.clear(boxes)):
             index = space.take(boxes[k], blocks=False, rug=True)
-            spot = Spot(*map(float, spots.centre_m[k]), 0.0, float(spots.yaw_rad[k]), None)
+            x, y = spots.centre_m[k]
+            spot = Spot(float(x), float(y), 0.0, float(spots.yaw_rad[k]), None)
             placed = self._add(space, label, piece, spot, index, None)
             self._rug_ids[space.id, index] = placed.id
             return placed
@@ -93,7 +94,7 @@ class Household:
         self, below: Placed, label: str, piece: Piece, *, surface: int | None = None,
         at: tuple[float, float] | None = None, yaw_rad: float | None = None,
     ) -> Placed | None:  # fmt: skip
-        """Stand a piece on another; `at` and `yaw_rad` are in the lower piece's frame, None is anywhere and any way."""
+        """Stand a piece on another; `at` and `yaw_rad` are in the lower piece's frame, None is any."""
         choices = range(len(below.piece.surfaces)) if surface is None else [surface]
         numbers = [k for k in choices if piece.size_m[2] + 0.005 <= below.piece.surfaces[k].clearance_m]
         if not numbers or not self.allowed(label):

@@ -65,8 +65,8 @@ class RoomSpace:
         self.landings = [zone.landing for zone in zones]
         for hole in holes:
             if hole.leaf is not None and hole.leaf.room == index and hole.rooms[1] is not None:
-                low, high = leaf_box(hole.leaf)
-                self.take((*low, 0.0, *high, 2.1), blocks=True)
+                leaf_low, leaf_high = leaf_box(hole.leaf)
+                self.take((*leaf_low, 0.0, *leaf_high, 2.1), blocks=True)
         for zone in zones:
             self.take((*zone.low, STEP_M, *zone.high, 2.2), blocks=False)
         self.windows = [
@@ -131,8 +131,7 @@ class RoomSpace:
         `bottom_m` None stands it on the floor or on the rug that lies wholly under it. `gap_m` wants free floor before
         the front. The chosen box is the last one taken.
         """
-        size = np.asarray(size_m, dtype=float)
-        boxes, rugs = self.boxes_of(size, spots, bottom_m)
+        boxes, rugs = self.boxes_of(size_m, spots, bottom_m)
         good = self.clear(boxes, air_m=air_m)
         if gap_m > 0 and good.any():
             good &= self._front_clear(boxes, spots.yaw_rad, gap_m)
@@ -144,8 +143,9 @@ class RoomSpace:
                 return Spot(float(x), float(y), float(boxes[k, 2]), float(spots.yaw_rad[k]), rug)
         return None
 
-    def boxes_of(self, size: Array, spots: Spots, bottom_m: float | None) -> tuple[Array, NDArray[np.int64]]:
+    def boxes_of(self, size_m: ArrayLike, spots: Spots, bottom_m: float | None) -> tuple[Array, NDArray[np.int64]]:
         """World boxes (N, 6) of a piece at candidate places, and the rug (N,) each would stand on or -1."""
+        size = np.asarray(size_m, dtype=float)
         half = _half_extent(size, spots.yaw_rad)
         low, high = spots.centre_m - half, spots.centre_m + half
         rugs = np.full(len(half), -1)
@@ -195,7 +195,7 @@ class RoomSpace:
         """Places anywhere, at any heading or one of four."""
         centre = rng.uniform(self.low, self.high, size=(count, 2))
         yaw = rng.uniform(-np.pi, np.pi, count) if turned else rng.integers(4, size=count) * (np.pi / 2)
-        return Spots(centre, yaw)
+        return Spots(centre, np.asarray(yaw, dtype=float))
 
     # ------------------------------------------------------------------------------------------------------ internals
 
@@ -206,8 +206,6 @@ class RoomSpace:
         front[:, 3:5] += np.maximum(forward, 0.0)
         front[:, 2] = STEP_M
         front[:, 5] = np.maximum(front[:, 5], 1.0)
-        low_wall = self.low + 0.005
-        front[:, :2] = np.maximum(front[:, :2], low_wall)
         # Door zones are free floor too, so only solid things count.
         solid = self._boxes[: self.count][self._solid()]
         meets = np.all(front[:, None, :3] < solid[:, 3:], axis=-1) & np.all(front[:, None, 3:] > solid[:, :3], axis=-1)

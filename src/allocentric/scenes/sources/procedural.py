@@ -48,7 +48,7 @@ class Source:
     settings: Settings
 
     def scene_ids(self) -> list[str]:
-        """ "procedural-000000" ... in order of seeds."""
+        """Ids like procedural-000042, in order of seeds."""
         first = self.settings.first_seed
         return [f"procedural-{seed:06d}" for seed in range(first, first + self.settings.count)]
 
