@@ -69,6 +69,8 @@ def _distance(step: Step, steps: Sequence[Step], things: Mapping[str, Object]) -
 
 
 def _bearing(step: Step, steps: Sequence[Step], things: Mapping[str, Object]) -> list[Mark]:  # noqa: ARG001
+    if steps[step.inputs["at"]["step"]].op in ("stand", "walk"):
+        return _turn(step, steps)
     at, facing, to = (_point(_value(step.inputs[name], steps)) for name in ("at", "facing", "to"))
     degrees = math.degrees(step.output)
     side = "left" if degrees >= 0 else "right"
@@ -84,6 +86,15 @@ def _walk(step: Step, steps: Sequence[Step], things: Mapping[str, Object]) -> li
         return []
     start = _point(_value(step.inputs["start"], steps))
     return [Mark("polyline", (start, *(_point(leg.output) for leg in legs)), "route", "answer")]
+
+
+def _turn(step: Step, steps: Sequence[Step]) -> list[Mark]:
+    """The turn of a route where the robot stands, and at its start what it faces."""
+    here = steps[step.inputs["at"]["step"]]
+    at, facing = _point(here.output), _point(_value(step.inputs["facing"], steps))
+    word = next(later.output for later in steps[steps.index(step) :] if later.op == "sector")
+    turn = Mark("point", (at,), f"turn {word}", "answer")
+    return [Mark("arrow", (at, facing), "facing"), turn] if here.op == "stand" else [turn]
 
 
 _MARKS: Mapping[str, Callable[[Step, Sequence[Step], Mapping[str, Object]], list[Mark]]] = {

@@ -88,7 +88,8 @@ def _bearing(step: Step, steps: Sequence[Step]) -> str:
     at, facing, to = (_name(step.inputs[key], steps) for key in ("at", "facing", "to"))
     degrees = math.degrees(step.output)
     side = "left" if degrees >= 0 else "right"
-    return f"At the {at}, facing the {facing}, the {to} is {abs(degrees):.0f} degrees to the {side}."
+    heading = "looking ahead" if at == facing else f"facing the {facing}"
+    return f"At the {at}, {heading}, the {to} is {abs(degrees):.0f} degrees to the {side}."
 
 
 def _sector(step: Step, steps: Sequence[Step]) -> str:  # noqa: ARG001

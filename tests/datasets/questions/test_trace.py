@@ -113,6 +113,8 @@ def test_marks_of_directions_routes_and_floors(scene_of):
     assert [mark.role for mark in arrows] == ["given", "answer"]
     route = first("route_planning", scene)
     (line,) = [mark for mark in marks(route, scene) if mark.kind == "polyline"]
+    turns = [mark.caption for mark in marks(route, scene) if mark.kind == "point"]
+    assert turns == [f"turn {word.lower()}" for word in route.evidence.label.replace("Turn ", "").split(", ")]
     assert len(line.points_m) == 1 + sum(step.op == "walk" for step in route.evidence.steps)
     (floor,) = marks(first("room_size_estimation", scene), scene)
     assert floor.kind == "polygon"

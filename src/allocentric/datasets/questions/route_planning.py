@@ -1,7 +1,7 @@
 """Which turns lead a robot from object to object.
 
 Template as VSI-Bench publishes it; its generator is not public, so the rule is ours. The robot stands on the free
-floor beside the start object, on the side of the object it faces; it walks straight towards an object's centre until
+floor beside the start object and faces another in the same room; it walks straight towards an object's centre until
 the floor ends beside it, then turns on the spot. A turn is "left" or "right" between 45 and 135 degrees and "back"
 beyond 135. Every turn keeps a margin from those bounds, both from where the robot really stands and from the object's
 centre, so it does not matter on which side of a thing one imagines it; every leg is free of obstacles all the way.
@@ -109,7 +109,11 @@ def _routes(context: Context, walker: Walker, rng: np.random.Generator, settings
         return
     found: set[tuple[int, ...]] = set()
     for _ in range(settings.tries):
-        start, face = (reached[k] for k in rng.choice(len(reached), 2, replace=False).tolist())
+        start = reached[int(rng.integers(len(reached)))]
+        beside = [k for k in reached if k != start and things[k].room_id == things[start].room_id]
+        if not beside:  # nobody faces what is behind a wall
+            continue
+        face = beside[int(rng.integers(len(beside)))]
         turns = int(rng.integers(1, settings.max_turns + 1))
         point = walker.stand(things[start], context.poses[face, :2, 3], settings.reach_m)
         route = None if point is None else _walk(context, walker, reached, (start, face, point), turns, rng, settings)
