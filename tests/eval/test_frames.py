@@ -137,3 +137,9 @@ def test_pixel_digest_sees_pixels_shape_and_order():
     digests.add(pixel_digest([View(image=dark.reshape(6, 4, 3)), View(image=light)]))
     assert len(digests) == 3
     assert pixel_digest([View(image=lambda: dark), View(image=light)]) in digests
+
+
+def test_missing_pictures_never_become_a_blind_run():
+    with pytest.raises(DataError, match=r"has no pictures; ask without them \(frames.count: 0\)"):
+        choose_frames(make_item(), FramesPolicy(count=4))
+    assert choose_frames(make_item(), FramesPolicy(count=0)).indices == ()

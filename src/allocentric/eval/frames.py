@@ -69,8 +69,13 @@ def choose_frames(item: Item, policy: FramesPolicy) -> FrameChoice:
     """The frames of `item` under `policy`.
 
     Raises:
-        DataError: a picture or the video is missing or damaged, or pictures without times are to be taken at a rate.
+        DataError: the item has no pictures though some are to be shown, a picture or the video is missing or damaged,
+            or pictures without times are to be taken at a rate.
     """
+    if policy.count and item.video is None and not item.views:
+        raise DataError(
+            f"item {item.id} has no pictures to show; ask without them (frames.count: 0) or name its videos"
+        )
     if policy.count == 0:
         indices: tuple[int, ...] = ()
     elif item.video is not None and not item.views:

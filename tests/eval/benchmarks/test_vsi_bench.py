@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from allocentric.core.errors import DataError, SettingsError
-from allocentric.core.types import Choice, Number, Unreadable
+from allocentric.core.types import Choice, Item, Number, Object, Scene, Unreadable, View
+from allocentric.datasets import chat, export
 from allocentric.eval.benchmarks import _vsi_published, _vsi_records, vsi_bench
 from allocentric.eval.differences import profile_differences
 
@@ -151,6 +152,48 @@ def test_an_unreachable_repository_is_one_line(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(DataError, match=r"\(Couldn't reach the hub\); download it") as failure:
         vsi_bench.build(vsi_bench.Settings()).items()
     assert "\n" not in str(failure.value)
+
+
+@pytest.fixture
+def set_folder(tmp_path: Path) -> Path:
+    """A set as `make` leaves it: two questions about one box, with one view."""
+    folder = tmp_path / "set"
+    box = Object(id="chair-0", label="chair", world_from_object=np.eye(4), size_m=np.ones(3))
+    scene = Scene(id="home", objects=(box,), source="test", license="CC0-1.0")
+    views = (View(image=Path("media/home/frame_0000.jpg"), time_s=0.0),)
+    common: dict[str, Any] = {"scene_id": "home", "views": views, "source": "test"}
+    items = [
+        Item(id="a", kind="object_counting", prompt="How many?", gold=Number(3.0), **common),
+        Item(id="b", kind="route_planning", prompt="Where?", choices=("left", "A. up"), gold=Choice(1), **common),
+    ]
+    export.write_parquet(folder / "data" / "test-00000-of-00001.parquet", items, "short")
+    export.write_scene(folder, *export.scene_records(scene, views))
+    (folder / "README.md").write_text("a set")
+    return folder
+
+
+def test_a_generated_set_is_asked_and_scored_as_the_benchmark(set_folder: Path) -> None:
+    benchmark = vsi_bench.build(vsi_bench.Settings(dataset=str(set_folder)))
+    number, choice = benchmark.items()
+    for item in (number, choice):
+        assert benchmark.prompt_text(item, OFFICIAL) == chat.prompt_text(item)  # trained as it is asked
+        for profile in benchmark.profiles:
+            assert benchmark.score(item, chat.answer_text(item), profile).value == 1
+            assert benchmark.score(item, "A" if item is choice else "9", profile).value == 0
+    assert benchmark.prompt_text(choice, VLMEVALKIT).splitlines()[2:4] == ["A. left", "B. A. up"]
+    assert benchmark.fingerprint()["row_count"] == 2
+    scene = benchmark.scene("home")
+    assert scene is not None
+    assert [thing.label for thing in scene.objects] == ["chair"]
+    assert choice.views[0].image == set_folder / "media" / "home" / "frame_0000.jpg"
+
+
+def test_a_generated_set_has_no_published_subsets(set_folder: Path) -> None:
+    with pytest.raises(DataError, match="has no debiased subset"):
+        vsi_bench.build(vsi_bench.Settings(dataset=str(set_folder), subset="debiased"))
+    (set_folder / "README.md").unlink()
+    with pytest.raises(DataError, match="no complete set"):
+        vsi_bench.build(vsi_bench.Settings(dataset=str(set_folder))).items()
 
 
 # ------------------------------------------------------------------------------------------------------------- wording
