@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-_LABEL_PX = 150.0
-_PLOT_PX = 300.0
+_LABEL_PX = 176.0
+_PLOT_PX = 280.0
 _VALUE_PX = 48.0
 _ROW_PX = 21.0
 _HEAD_PX = 26.0

@@ -55,6 +55,7 @@ class ItemPages:
             "rationale": rationale(item) if item.evidence.steps else "",
             "steps": [self._step(number, step) for number, step in enumerate(item.evidence.steps)],
             "frames": [{"index": i, "uri": uri, "seen": i in item.evidence.frames} for i, uri in frames],
+            "seen": bool(item.evidence.frames),
             "frame_count": len(self._frames[item.id]),
             "map": self._map(item),
             "mean": sum(answer["value"] or 0.0 for answer in answers) / max(len(answers), 1),

@@ -276,7 +276,7 @@ def _sampling(job: Plan) -> Sampling:
 
 
 class _RunningScore:
-    """The remark beside the progress bar; recomputed at most every few seconds."""
+    """The remark beside the progress bar; recomputed every few seconds and when all is answered."""
 
     def __init__(self, job: Plan, answers: Mapping[str, Response]) -> None:
         self._job = job
@@ -286,7 +286,7 @@ class _RunningScore:
 
     def text(self) -> str:
         """Like `34.2 [30.1, 38.0] · 3 unreadable · 1 failed`."""
-        if time.monotonic() >= self._next_s:
+        if time.monotonic() >= self._next_s or len(self._answers) == len(self._job.items):
             self._text = self._compute()
             self._next_s = time.monotonic() + _STATUS_EVERY_S
         return self._text

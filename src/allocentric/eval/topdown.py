@@ -20,6 +20,8 @@ from allocentric.datasets.trace import Mark, marks
 
 _CM = 100.0
 _MARGIN_M = 0.5
+_WALL_M = 0.16
+"""Holes are drawn this thick, a little more than walls are."""
 _LABEL_SHARE = 0.019
 """Font size over the longer side of the map."""
 
@@ -117,8 +119,11 @@ def _distinct_openings(rooms: Iterable[Room]) -> list[Opening]:
 
 
 def _opening(opening: Opening) -> str:
+    """A hole in the wall's outline, of a wall's thickness, with a line for the leaf or the pane."""
     (x0, y0), (x1, y1) = opening.segment_m * _CM
-    return f'<path class="{opening.kind}" d="M{_n(x0)} {_n(-y0)}L{_n(x1)} {_n(-y1)}"/>'
+    line = f'd="M{_n(x0)} {_n(-y0)}L{_n(x1)} {_n(-y1)}"'
+    hole = f'<path class="hole" stroke-width="{_n(_WALL_M * _CM)}" {line}/>'
+    return hole if opening.kind == "passage" else f'{hole}<path class="{opening.kind}" {line}/>'
 
 
 def _object(thing: Object) -> str:
@@ -154,7 +159,7 @@ class _FreeSpace:
 
     def take(self, x: float, y: float, text: str) -> bool:
         """Claim the place of `text` centred at (x, y); False where something stands already."""
-        half_width, half_height = 0.3 * self._font * len(text), 0.55 * self._font
+        half_width, half_height = 0.3 * self._font * len(text), 0.62 * self._font
         box = (x - half_width, y - half_height, x + half_width, y + half_height)
         if any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in self._taken):
             return False
