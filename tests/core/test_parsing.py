@@ -115,7 +115,13 @@ def test_no_guess_at_options(text: str, reason: str) -> None:
             ("\\boxed{42}", "", 42),
             ("**4.6**", "m", 4.6),
         ),
-        *(("It measures 3 by eye: 3", "", 3), ("The 3D view shows 4", "", 4), ("bed2 and bed3: 2", "", 2)),
+        *(
+            ("3 inches", "cm", 7.62),
+            ("20 ms", "m", 20),
+            ("It measures 3 by eye: 3", "", 3),
+            ("The 3D view shows 4", "", 4),
+            ("bed2 and bed3: 2", "", 2),
+        ),
     ],
 )
 def test_numbers_are_read(text: str, unit: str, value: float) -> None:

@@ -7,18 +7,31 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 UNIT_SCALES: dict[str, tuple[str, float]] = {
-    **dict.fromkeys(("mm", "millimeter", "millimetre"), ("length", 0.001)),
-    **dict.fromkeys(("cm", "centimeter", "centimetre"), ("length", 0.01)),
-    **dict.fromkeys(("m", "meter", "metre"), ("length", 1.0)),
-    **dict.fromkeys(("km", "kilometer", "kilometre"), ("length", 1000.0)),
-    **dict.fromkeys(("inch", "inche"), ("length", 0.0254)),
-    **dict.fromkeys(("ft", "foot", "feet"), ("length", 0.3048)),
-    **dict.fromkeys(("yd", "yard"), ("length", 0.9144)),
-    **dict.fromkeys(("cm2", "sqcm"), ("area", 0.0001)),
-    **dict.fromkeys(("m2", "sqm"), ("area", 1.0)),
-    **dict.fromkeys(("ft2", "sqft"), ("area", 0.09290304)),
+    "mm": ("length", 0.001),
+    "cm": ("length", 0.01),
+    "m": ("length", 1.0),
+    "km": ("length", 1000.0),
+    "inch": ("length", 0.0254),
+    "ft": ("length", 0.3048),
+    "yd": ("length", 0.9144),
+    "cm2": ("area", 0.0001),
+    "m2": ("area", 1.0),
+    "ft2": ("area", 0.09290304),
 }
-"""Unit (singular, as normalised here) -> dimension and size in metres or square metres."""
+"""Unit -> dimension, and its size in metres or square metres."""
+_SPELLINGS = {
+    **dict.fromkeys(("millimeter", "millimetre"), "mm"),
+    **dict.fromkeys(("centimeter", "centimetre"), "cm"),
+    **dict.fromkeys(("meter", "metre"), "m"),
+    **dict.fromkeys(("kilometer", "kilometre"), "km"),
+    **dict.fromkeys(("inche", '"'), "inch"),
+    **dict.fromkeys(("foot", "feet"), "ft"),
+    "yard": "yd",
+    "sqcm": "cm2",
+    "sqm": "m2",
+    "sqft": "ft2",
+}
+"""Singular as written -> unit."""
 
 _SMALL = (
     *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
@@ -115,18 +128,10 @@ def _unit_at(text: str, end: int) -> tuple[str | None, int]:
     square = _SQUARE.match(text, end)
     found = _UNIT.match(text, square.end() if square else end)
     if found is not None:
-        name = "inch" if found.group(1) == '"' else found.group(1)
-        name = name if name in UNIT_SCALES else name.removesuffix("s")
-        name += "2" if square or found.group(2) else ""
-        name = _LONG_AREAS.get(name, name)
+        name = found.group(1) if len(found.group(1)) < 3 else found.group(1).removesuffix("s")  # "ms" are no metres
+        name = _SPELLINGS.get(name, name) + ("2" if square or found.group(2) else "")
         if name in UNIT_SCALES:
-            return _SHORT.get(name, name), found.end()
+            return name, found.end()
     if end < len(text) and (text[end].isalnum() or text[end] == "_"):
         return None, end
     return "", end
-
-
-_LONG = {"millimeter": "mm", "centimeter": "cm", "meter": "m", "kilometer": "km", "foot": "ft", "feet": "ft"}
-_LONG |= {"millimetre": "mm", "centimetre": "cm", "metre": "m", "kilometre": "km", "inche": "inch", "yard": "yd"}
-_SHORT = {**_LONG, "sqm": "m2", "sqft": "ft2", "sqcm": "cm2"}
-_LONG_AREAS = {f"{name}2": f"{short}2" for name, short in _LONG.items() if f"{short}2" in UNIT_SCALES}

@@ -73,9 +73,7 @@ def choose_frames(item: Item, policy: FramesPolicy) -> FrameChoice:
             or pictures without times are to be taken at a rate.
     """
     if policy.count and item.video is None and not item.views:
-        raise DataError(
-            f"item {item.id} has no pictures to show; ask without them (frames.count: 0) or name its videos"
-        )
+        raise DataError(f"item {item.id} has no pictures; ask without them (frames.count: 0) or name its videos")
     if policy.count == 0:
         indices: tuple[int, ...] = ()
     elif item.video is not None and not item.views:
