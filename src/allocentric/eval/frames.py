@@ -82,7 +82,7 @@ def choose_frames(item: Item, policy: FramesPolicy) -> FrameChoice:
     else:
         indices = _indices([_time(item, view, policy) for view in item.views], policy)
     if item.video is not None and not item.views:
-        digests = [sampled_digest(item.video)] if indices else []
+        digests = [_file_digest(item.video, sampled=True)] if indices else []
     else:
         digests = [_view_digest(item.views[index]) for index in indices]
     text = "\n".join([*digests, *map(str, indices)])
@@ -141,16 +141,16 @@ def _view_digest(view: View) -> str:
     return hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest()
 
 
-def _file_digest(path: Path) -> str:
+def _file_digest(path: Path, *, sampled: bool = False) -> str:
     try:
         state = path.stat()
     except OSError as error:
         raise DataError(f"can't read the picture {path}: {error.strerror}") from None
-    return _cached_file_digest(path, state.st_size, state.st_mtime_ns)
+    return _cached_file_digest(path, sampled, state.st_size, state.st_mtime_ns)
 
 
 @lru_cache(maxsize=100_000)
-def _cached_file_digest(path: Path, size: int, mtime_ns: int) -> str:
-    """Keyed by size and time too, so that a picture replaced during the run is read again."""
+def _cached_file_digest(path: Path, sampled: bool, size: int, mtime_ns: int) -> str:
+    """Keyed by size and time too, so that a file replaced during the run is read again."""
     del size, mtime_ns
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return sampled_digest(path) if sampled else hashlib.sha256(path.read_bytes()).hexdigest()
