@@ -14,7 +14,8 @@ from allocentric.core.config import Settings
 from allocentric.core.errors import UserError, suggestion
 from allocentric.core.geometry import box_distance
 from allocentric.core.records import digest, item_id, view_to_record
-from allocentric.core.types import Answer, Evidence, Item, Scene, Step, View
+from allocentric.core.types import Answer, Evidence, Item, Scene, View
+from allocentric.datasets.derivation import Derivation
 
 Array = NDArray[np.float64]
 SettingsT = TypeVar("SettingsT", bound=Settings)
@@ -41,18 +42,6 @@ def settings_of(profiles: Mapping[str, SettingsT], profile: str | SettingsT) -> 
     if profile not in profiles:
         raise UserError(f"unknown question profile {profile!r}" + suggestion(profile, profiles))
     return profiles[profile]
-
-
-class Derivation:
-    """Collects the steps of one answer; `add` gives the reference that later steps use as input."""
-
-    def __init__(self) -> None:
-        self.steps: list[Step] = []
-
-    def add(self, op: str, output: Any, **inputs: Any) -> dict[str, int]:
-        """Append a step and return {"step": its number}."""
-        self.steps.append(Step(op=op, inputs=inputs, output=output))
-        return {"step": len(self.steps) - 1}
 
 
 @dataclass(frozen=True, eq=False)

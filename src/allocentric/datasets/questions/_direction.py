@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from allocentric.core import config
 from allocentric.core.geometry import bearing_rad, box_corners, box_footprint
 from allocentric.core.types import Choice, Item
-from allocentric.datasets.questions._context import Array, Context, Derivation, Seen, balanced, shuffled
+from allocentric.datasets.derivation import Derivation
+from allocentric.datasets.questions._context import Array, Context, Seen, balanced, shuffled
 
 Indices = NDArray[np.int64]
 

@@ -15,10 +15,10 @@ import numpy as np
 
 from allocentric.core import config
 from allocentric.core.types import Choice, Item, Scene, View
+from allocentric.datasets.derivation import Derivation
 from allocentric.datasets.options import order_options
 from allocentric.datasets.questions._context import (
     Context,
-    Derivation,
     Seen,
     balanced,
     context_of,

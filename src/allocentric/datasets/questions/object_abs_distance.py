@@ -13,7 +13,8 @@ import numpy as np
 
 from allocentric.core import config
 from allocentric.core.types import Item, Number, Scene, View
-from allocentric.datasets.questions._context import Derivation, Seen, balanced, context_of, settings_of
+from allocentric.datasets.derivation import Derivation
+from allocentric.datasets.questions._context import Seen, balanced, context_of, settings_of
 
 KIND = "object_abs_distance"
 TEMPLATE = (

@@ -1,6 +1,7 @@
 """How many instances of a category there are.
 
-Template and answer as VSI-Bench publishes them; the `revsi` filters are those of ReVSI (arXiv 2604.24300, 2026).
+Template and answer as VSI-Bench publishes them. The `revsi` probabilities are those of ReVSI (arXiv 2604.24300, 2026),
+which has nine common categories and a list of left-out ones; which they are is our choice.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import numpy as np
 
 from allocentric.core import config
 from allocentric.core.types import Item, Number, Scene, View
-from allocentric.datasets.questions._context import Derivation, Seen, balanced, context_of, settings_of
+from allocentric.datasets.derivation import Derivation
+from allocentric.datasets.questions._context import Seen, balanced, context_of, settings_of
 
 KIND = "object_counting"
 TEMPLATE = "How many {category}(s) are in this room?"

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from allocentric.core import config
 from allocentric.core.types import Choice, Item, Scene, View
+from allocentric.datasets.derivation import Derivation
 from allocentric.datasets.questions._context import (
     Array,
     Context,
-    Derivation,
     Seen,
     balanced,
     context_of,

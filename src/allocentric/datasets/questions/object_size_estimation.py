@@ -1,7 +1,8 @@
 """The longest edge of an object's box, in centimetres.
 
 Template and answer as VSI-Bench publishes them: round(100 max(edge lengths)). The `revsi` filters follow ReVSI
-(arXiv 2604.24300, 2026): things whose size everybody knows are not asked, modal sizes are thinned.
+(arXiv 2604.24300, 2026): things whose size everybody knows are not asked (our list, shorter than its hundred names),
+modal sizes are thinned (its two examples).
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import numpy as np
 
 from allocentric.core import config
 from allocentric.core.types import Item, Number, Scene, View
-from allocentric.datasets.questions._context import Derivation, Seen, balanced, context_of, settings_of
+from allocentric.datasets.derivation import Derivation
+from allocentric.datasets.questions._context import Seen, balanced, context_of, settings_of
 
 KIND = "object_size_estimation"
 TEMPLATE = (

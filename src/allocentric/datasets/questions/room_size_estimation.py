@@ -12,7 +12,8 @@ import numpy as np
 from allocentric.core import config
 from allocentric.core.geometry import point_in_polygon
 from allocentric.core.types import Item, Number, Room, Scene, View
-from allocentric.datasets.questions._context import Derivation, Seen, context_of, settings_of
+from allocentric.datasets.derivation import Derivation
+from allocentric.datasets.questions._context import Seen, context_of, settings_of
 
 KIND = "room_size_estimation"
 TEMPLATE = (
@@ -29,7 +30,8 @@ class Settings(config.Settings):
 
 
 PROFILES: Mapping[str, Settings] = {"vsi": Settings(), "revsi": Settings(max_rooms=4)}
-"""`vsi`: every scene. `revsi`: scenes that a viewer can still add up."""
+"""`vsi`: every scene. `revsi`: up to four rooms, which a viewer can still add up (ReVSI asks about
+one or several; the bound is ours)."""
 
 
 def ask(

@@ -18,10 +18,10 @@ import numpy as np
 from allocentric.core import config
 from allocentric.core.geometry import bearing_rad
 from allocentric.core.types import Choice, Item, Object, Scene, View
+from allocentric.datasets.derivation import Derivation
 from allocentric.datasets.questions._context import (
     Array,
     Context,
-    Derivation,
     Seen,
     balanced,
     context_of,

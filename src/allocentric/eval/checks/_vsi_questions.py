@@ -16,7 +16,7 @@ from typing import Any
 from allocentric.core.catalog import QUESTIONS
 from allocentric.core.errors import DataError
 from allocentric.core.types import Scene, Step
-from allocentric.datasets.questions._context import Derivation
+from allocentric.datasets.derivation import Derivation
 from allocentric.datasets.questions.object_rel_distance import CLOSEST_INSTANCE
 from allocentric.datasets.trace import TraceError, replay
 

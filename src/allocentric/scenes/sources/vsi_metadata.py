@@ -15,10 +15,9 @@ like that; with one of each the boxes agree with the published counts).
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from allocentric.core.config import Settings as BaseSettings
 from allocentric.core.errors import DataError
 from allocentric.core.geometry import box_corners, invert, pose, transform_points
 from allocentric.core.types import Material, Mesh, Object, Pattern, Scene
+from allocentric.scenes.render.flatten import box_mesh, label_material
 
 Array = NDArray[np.float64]
 
@@ -48,6 +48,7 @@ _LOOKS: Mapping[str, tuple[Pattern, tuple[float, float, float], tuple[float, flo
     "chair": ("fabric", (0.36, 0.45, 0.56), (0.26, 0.33, 0.42)),
     "closet": ("wood", (0.70, 0.58, 0.42), (0.55, 0.44, 0.30)),
     "door": ("planks", (0.66, 0.49, 0.31), (0.52, 0.37, 0.22)),
+    "floor": ("planks", (0.72, 0.60, 0.45), (0.60, 0.48, 0.34)),
     "fireplace": ("bricks", (0.60, 0.30, 0.24), (0.78, 0.74, 0.70)),
     "mirror": ("screen", (0.75, 0.82, 0.86), (0.60, 0.70, 0.76)),
     "monitor": ("screen", (0.10, 0.11, 0.13), (0.20, 0.32, 0.45)),
@@ -163,14 +164,14 @@ def _object(object_id: str, label: str, box: Any, where: str) -> Object:
         world_from_object[:3, 2] *= -1  # a box looks the same along -axis, and a pose must be right-handed
     world_from_object[:3, 3] = centre
     upright, tilt_rad = upright_pose(world_from_object)
-    return Object(
+    thing = Object(
         id=object_id,
         label=label,
         world_from_object=world_from_object,
         size_m=size,
-        mesh=_box_mesh(invert(world_from_object) @ upright, size, _material(label)),
         attributes={"removed_tilt_rad": round(tilt_rad, 6)},
     )
+    return replace(thing, mesh=_mesh(thing, invert(world_from_object) @ upright))
 
 
 def upright_pose(world_from_object: Array) -> tuple[Array, float]:
@@ -201,47 +202,27 @@ def _floor(objects: tuple[Object, ...], margin_m: float) -> tuple[Object, ...]:
     low, high = corners.min(axis=0), corners.max(axis=0)
     size = np.array([*(high - low)[:2] + 2 * margin_m, _FLOOR_THICKNESS_M])
     middle = np.array([*(low + high)[:2] / 2, low[2] - _FLOOR_THICKNESS_M / 2])
-    material = Material(pattern="planks", color=(0.72, 0.60, 0.45), color2=(0.60, 0.48, 0.34), scale_m=0.15)
-    floor = Object(
-        id="floor",
-        label="floor",
-        world_from_object=pose(middle),
-        size_m=size,
-        mesh=_box_mesh(np.eye(4), size, material),
-    )
-    return (floor,)
+    floor = Object(id="floor", label="floor", world_from_object=pose(middle), size_m=size)
+    return (replace(floor, mesh=_mesh(floor, np.eye(4))),)
 
 
-def _box_mesh(object_from_box: Array, size_m: Array, material: Material) -> Mesh:
-    """The 12 triangles of a box given in another frame, flat normals."""
-    positions: list[Array] = []
-    normals: list[Array] = []
-    triangles: list[NDArray[np.int64]] = []
-    for axis in range(3):
-        for sign in (-1.0, 1.0):
-            normal = np.zeros(3)
-            normal[axis] = sign
-            u, v = np.eye(3)[(axis + 1) % 3], np.eye(3)[(axis + 2) % 3] * sign
-            first = len(positions) * 4
-            positions.append((np.array([normal - u - v, normal + u - v, normal + u + v, normal - u + v])) * size_m / 2)
-            normals.append(np.repeat(normal[None], 4, axis=0))
-            triangles.append(np.array([[0, 1, 2], [0, 2, 3]]) + first)
-    return Mesh(
-        positions_m=transform_points(object_from_box, np.concatenate(positions)).astype(np.float32),
-        normals=(np.concatenate(normals) @ object_from_box[:3, :3].T).astype(np.float32),
-        triangles=np.concatenate(triangles).astype(np.int32),
-        vertex_material=np.zeros(24, dtype=np.int32),
-        materials=(material,),
+def _mesh(thing: Object, object_from_drawn: Array) -> Mesh:
+    """The box of `thing`, in its look, given in another frame than the object's own."""
+    mesh = box_mesh(thing)
+    return replace(
+        mesh,
+        positions_m=transform_points(object_from_drawn, mesh.positions_m).astype(np.float32),
+        normals=(mesh.normals @ object_from_drawn[:3, :3].T).astype(np.float32),
+        materials=(_material(thing.label),),
     )
 
 
 def _material(label: str) -> Material:
-    """A look by category: from the table, else a plain colour drawn from the name."""
-    if label in _LOOKS:
-        pattern, color, color2 = _LOOKS[label]
-        return Material(pattern=pattern, color=color, color2=color2)
-    red, green, blue = (0.35 + 0.5 * byte / 255 for byte in hashlib.sha256(label.encode()).digest()[:3])
-    return Material(color=(red, green, blue), color2=(red * 0.8, green * 0.8, blue * 0.8))
+    """A look by category: from the table, else the one that any box of this label gets."""
+    if label not in _LOOKS:
+        return label_material(label)
+    pattern, color, color2 = _LOOKS[label]
+    return Material(pattern=pattern, color=color, color2=color2)
 
 
 def _field(record: Any, key: str, kind: type, where: str) -> Any:
