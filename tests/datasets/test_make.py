@@ -192,6 +192,17 @@ def test_other_settings_do_not_touch_a_folder(made):
         make(recipe(source, seed=1), folder)
 
 
+def test_work_begun_with_another_recipe_or_version_is_not_mixed(made, tmp_path, monkeypatch):
+    _, source = made
+    with pytest.raises(ShortageError):
+        make(recipe(source, types={"object_counting": 50}), tmp_path / "set")
+    with pytest.raises(DataError, match="the beginning of a set with another recipe"):
+        make(recipe(source), tmp_path / "set")
+    monkeypatch.setattr("allocentric.datasets.recipe.__version__", "0.0.1")
+    with pytest.raises(DataError, match="another version of allocentric"):
+        make(recipe(source, types={"object_counting": 50}), tmp_path / "set")
+
+
 def test_another_seed_gives_another_folder_and_other_items(made, tmp_path):
     folder, source = made
     assert set_folder(tmp_path, recipe(source)) != set_folder(tmp_path, recipe(source, seed=1))

@@ -23,6 +23,7 @@ import numpy as np
 import yaml
 from pydantic import Field, model_validator
 
+from allocentric import __version__
 from allocentric.core.catalog import QUESTIONS, RENDERERS, SOURCES, Catalog
 from allocentric.core.config import Settings, resolved, settings_from_mapping, settings_hash
 from allocentric.core.errors import DataError, SettingsError
@@ -269,13 +270,14 @@ def _claim(folder: Path) -> int:
 
 
 def _reopen(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Note the settings the work is done with, or see that they are the same as before."""
-    before = read_json(folder / _WORK, "settings.json")
+    """Note what the work is done with, or see that it is the same as before."""
+    before, now = read_json(folder / _WORK, "work.json"), {"settings": settings, "version": __version__}
     if before is None:
-        write_atomically(folder / _WORK / "settings.json", json.dumps(settings, indent=2, sort_keys=True) + "\n")
-    elif settings_hash(before) != settings_hash(settings):
+        write_atomically(folder / _WORK / "work.json", json.dumps(now, indent=2, sort_keys=True) + "\n")
+    elif settings_hash(before) != settings_hash(now):
+        what = "recipe" if before["version"] == __version__ else f"version of allocentric ({before['version']})"
         raise DataError(
-            f"{folder} holds the beginning of a set with other settings; choose another folder, or remove it"
+            f"{folder} holds the beginning of a set with another {what}; choose another folder, or remove it"
         )
     for partial_frames in (folder / "media").glob(".*"):
         shutil.rmtree(partial_frames)
