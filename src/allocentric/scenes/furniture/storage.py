@@ -227,7 +227,7 @@ def coat_rack(rng: np.random.Generator) -> Piece:
 
 def wall_shelf(rng: np.random.Generator) -> Piece:
     """A board on two brackets."""
-    depth, width = draw(rng, 0.2, 0.26), draw(rng, 0.6, 1.1)
+    depth, width = draw(rng, 0.22, 0.28), draw(rng, 0.6, 1.1)
     color, board = wood(rng)
     shape = Shape().box(board, (depth, width, 0.03), (0, 0, 0.12))
     for y in (-width / 2 + 0.1, width / 2 - 0.1):
@@ -235,7 +235,7 @@ def wall_shelf(rng: np.random.Generator) -> Piece:
         shape.prism(
             DARK_METAL, np.array([[0, 0], [depth - 0.05, 0.115], [0, 0.115]]), 0.015, (-depth / 2, y, 0.005), along="y"
         )
-    return piece(shape, color, [(0.01, 0, 0.15, depth - 0.04, width - 0.06, 0.4)])
+    return piece(shape, color, [(0.005, 0, 0.15, depth - 0.02, width - 0.06, 0.4)])
 
 
 def _woven(shape: Shape, material: Material, radius: float, top: float, height: float) -> None:

@@ -67,9 +67,12 @@ def _television(house: Household, space: RoomSpace, sofa: Placed | None) -> None
     spots = space.wall_spots(rng, stand.size_m, _TRIES, snug=0.1)
     if sofa is not None:
         spots = _facing(space, sofa, stand.size_m[0] / 2 + WALL_GAP_M, spots)
+    tv = house.make("tv")
+    with_tv = np.asarray(stand.size_m, dtype=float) + np.array([0.0, 0.0, float(tv.size_m[2])])
+    room = space.clear(space.boxes_of(with_tv, spots, None)[0])
+    spots = Spots(spots.centre_m[room], spots.yaw_rad[room])
     placed = house.put(space, "tv stand", stand, spots, gap_m=0.8)
     if placed is not None:
-        tv = house.make("tv")
         house.put_on(placed, "tv", tv, at=(0.0, 0.0), yaw_rad=0.0)
         if rng.random() < 0.5:
             speaker = house.make("speaker")
@@ -209,7 +212,7 @@ def kitchen_run(house: Household, space: RoomSpace) -> None:
     order = sorted(range(len(space.walls)), key=lambda k: -space.walls[k].length_m)
     for wall in order[:3]:
         labels = _run_along(house, space, wall, labels, pieces)
-        if len(labels) <= 2:
+        if not labels:
             break
     for label in labels:
         if label != "kitchen counter":

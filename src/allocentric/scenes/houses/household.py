@@ -15,6 +15,7 @@ from allocentric.scenes.furniture.model import Category, Piece
 from allocentric.scenes.houses.placement import RoomSpace, Spot, Spots
 
 _TRIES = 24
+_SURFACE_TRIES = 6
 
 
 @dataclass(slots=True, eq=False)
@@ -100,10 +101,12 @@ class Household:
         if not numbers or not self.allowed(label):
             return None
         rng = self.rng
-        for _ in range(6 if at is None else 1):
+        for attempt in range(_SURFACE_TRIES if at is None else 1):
             number = numbers[int(rng.integers(len(numbers)))]
             face = below.piece.surfaces[number]
-            turn = float(rng.uniform(-0.5, 0.5)) if yaw_rad is None else yaw_rad
+            # Straighter from try to try, since a narrow board may only take things that lie along it.
+            loose = 0.5 * (1 - attempt / (_SURFACE_TRIES - 1))
+            turn = float(rng.uniform(-loose, loose)) if yaw_rad is None else yaw_rad
             half = _turned_half(piece, turn)
             room = np.array(face.size_m) / 2 - half
             if np.any(room < 0):

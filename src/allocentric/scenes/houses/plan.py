@@ -17,6 +17,7 @@ WALL_M = 0.1
 DOOR_WALL_M = 1.25
 """Shortest common wall that takes a door."""
 _GRID_M = 0.05
+_SLENDER_M = 2.4
 
 
 class Rect(NamedTuple):
@@ -116,7 +117,7 @@ def draw_plan(rng: np.random.Generator, room_count: int) -> Plan:
         doors = _doors(rng, kinds, outlines) if all(map(_is_usable, kinds, outlines)) else None
         if doors is not None:
             break
-        roomier *= 1.004  # a little more room makes every rule easier to keep, so this ends
+        roomier *= 1.0025  # a little more room makes every rule easier to keep, so this ends
     rooms = tuple(
         RoomPlan(f"room-{k}", kind, outline) for k, (kind, outline) in enumerate(zip(kinds, outlines, strict=True))
     )
@@ -243,7 +244,9 @@ def _slice(
     """Divide a strip along x, now and then giving two neighbours one part to share."""
     groups: list[list[int]] = []
     for k in rooms:
-        if groups and len(groups[-1]) == 1 and rng.random() < 0.35:
+        # A room too small to be a slice of its own shares one.
+        slender = min(areas[k], areas[groups[-1][0]] if groups else np.inf) < _SLENDER_M * rect.size[1]
+        if groups and len(groups[-1]) == 1 and rng.random() < (0.9 if slender else 0.2):
             groups[-1].append(k)
         else:
             groups.append([k])
