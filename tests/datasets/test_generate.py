@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
@@ -100,6 +102,17 @@ def test_mistakes_are_named_before_anything_is_made(source):
 def test_label_counts_of_the_strict_profile_are_far_smaller(source):
     strict = [item for scene in generate(source, METADATA_TYPES, profile="revsi") for item in scene]
     assert 1000 < len(strict) < 4000
+
+
+@pytest.mark.slow
+def test_benchmark_prints_what_it_promises(folder, repository):
+    command = [sys.executable, repository / "benchmarks" / "generation.py", "--metadata", folder, "--per-scene", "2"]
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
+    figures = json.loads(done.stdout)
+    assert figures["identical_bytes"] is True
+    assert figures["questions"] > 1500
+    assert figures["questions_per_second"] > 100
+    assert figures["ratio_to_grid"] > 10
 
 
 def test_grid_distance_is_an_upper_bound_of_the_exact_one(source):

@@ -9,6 +9,7 @@ import pytest
 
 from allocentric.core.catalog import QUESTIONS
 from allocentric.core.types import Choice, Evidence, Number, Step
+from allocentric.datasets.options import as_choice
 from allocentric.datasets.trace import OPERATIONS, TraceError, marks, rationale, replay, verify
 
 
@@ -43,6 +44,19 @@ def test_a_wrong_gold_answer_is_found(name, scene_of, views_of):
     )
     with pytest.raises(TraceError, match="the gold answer is"):
         verify(dataclasses.replace(item, gold=wrong), scene)
+
+
+def test_the_choice_form_of_a_number_still_replays(scene_of):
+    scene = scene_of(1)
+    rng = np.random.default_rng(0)
+    forms = []
+    for name in ("object_counting", "object_abs_distance", "object_size_estimation", "room_size_estimation"):
+        items = QUESTIONS.load(name).ask(scene, (), rng, "vsi")
+        forms += [choice for item in items if (choice := as_choice(item, rng)) is not None]
+    assert {item.kind.removesuffix("_choice") for item in forms} >= {"object_abs_distance", "room_size_estimation"}
+    for item in forms:
+        assert isinstance(item.gold, Choice)
+        verify(item, scene)
 
 
 def test_a_moved_object_is_found(scene_of):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
 
 from allocentric.core.errors import DataError
+from allocentric.core.types import Choice
+from allocentric.datasets.generate import METADATA_TYPES, generate
+from allocentric.eval.checks._vsi_questions import Published, answer
 from allocentric.eval.checks.vsi_bench import check
+from allocentric.scenes.sources import vsi_metadata
 
 EXACT = [
     "object_size_estimation", "room_size_estimation", "object_rel_distance", "object_rel_direction_easy",
@@ -63,6 +68,27 @@ def test_questions_about_unknown_scenes_are_not_answerable(folder, tmp_path):
     (tmp_path / "one.jsonl").write_text(json.dumps(record))
     figures = check(metadata=folder, questions=tmp_path / "one.jsonl").as_json
     assert figures[record["question_type"]] == {"n": 1, "answerable": 0, "agree": 0, "mra": None}
+
+
+def test_generated_questions_are_read_back_and_answered_alike(folder):
+    """Text -> steps -> answer, for questions whose text we wrote ourselves."""
+    source = vsi_metadata.build(vsi_metadata.Settings(path=folder))
+    read = 0
+    for profile in ("vsi", "revsi"):
+        for items in itertools.islice(generate(source, METADATA_TYPES, profile=profile, per_scene=3), 40):
+            for item in items:
+                choice = isinstance(item.gold, Choice)
+                question = Published(
+                    id=item.id, kind=item.kind, scene_id=item.scene_id, question=item.prompt, options=item.choices,
+                    ground_truth="ABCD"[item.gold.index] if choice else str(item.gold.value),
+                )  # fmt: skip
+                ours = answer(question, source.load(item.scene_id))
+                if choice:
+                    assert ours == question.gold_text()
+                else:
+                    assert ours == pytest.approx(item.gold.value, abs=0.0501)
+                read += 1
+    assert read > 500
 
 
 GOOD = {"id": 1, "scene_name": "41069025", "question_type": "object_counting", "options": None, "ground_truth": "2",
