@@ -17,6 +17,9 @@ from allocentric.scenes.houses.plan import WALL_M, Plan, RoomPlan
 _HALF_M = WALL_M / 2
 _OUTER_M = 0.14
 _SLAB_M = 0.1
+_THRESHOLD_M = 0.006
+_LAP_M = 0.002
+# Parts of one surface overlap by this much, or light would show through the seams.
 _SKIRTING_M = (0.012, 0.08)
 _WHITE = plain((0.93, 0.93, 0.92), roughness=0.8)
 _CEILING = plain((0.96, 0.96, 0.95), roughness=0.95)
@@ -170,7 +173,7 @@ def _slab(label: str, room: RoomPlan, material: Material, bottom_m: float) -> Ob
 
 
 def rectangles(outline: NDArray[np.float64]) -> list[tuple[float, float, float, float]]:
-    """A rectangular or L-shaped outline as one or two rectangles (x0, y0, x1, y1)."""
+    """A rectangular or L-shaped outline as one or two slightly overlapping rectangles (x0, y0, x1, y1)."""
     low, high = outline.min(axis=0), outline.max(axis=0)
     if len(outline) == 4:
         return [(float(low[0]), float(low[1]), float(high[0]), float(high[1]))]
@@ -178,7 +181,7 @@ def rectangles(outline: NDArray[np.float64]) -> list[tuple[float, float, float, 
     missing = next(c for c in ((low[0], low[1]), (high[0], low[1]), (high[0], high[1]), (low[0], high[1]))
                    if not np.any(np.all(np.abs(outline - c) < 1e-9, axis=1)))  # fmt: skip
     full = (inner[0], high[0]) if missing[0] == low[0] else (low[0], inner[0])
-    rest = (low[0], inner[0]) if missing[0] == low[0] else (inner[0], high[0])
+    rest = (low[0], inner[0] + _LAP_M) if missing[0] == low[0] else (inner[0] - _LAP_M, high[0])
     part = (inner[1], high[1]) if missing[1] == low[1] else (low[1], inner[1])
     return [
         (float(full[0]), float(low[1]), float(full[1]), float(high[1])),
@@ -203,8 +206,8 @@ def _wall(
 
     for low, high, hole in holes_in(edge, holes):
         fill(position, low, 0.0, height_m)
-        fill(low, high, 0.0, hole.bottom_m)
-        fill(low, high, hole.top_m, height_m)
+        fill(low - _LAP_M, high + _LAP_M, 0.0, hole.bottom_m)
+        fill(low - _LAP_M, high + _LAP_M, hole.top_m, height_m)
         if hole.bottom_m == 0:
             low_runs.append((low, high))
         position = high
@@ -238,6 +241,7 @@ def _hole_parts(hole: Hole, door: Finish) -> list[Object]:
     jamb = (depth, FRAME_M, hole.top_m)
     shape.boxes(_WHITE, [jamb], [(0, y, 0) for y in (-(width - FRAME_M) / 2, (width - FRAME_M) / 2)])
     shape.box(_WHITE, (depth, width, FRAME_M), (0, 0, hole.top_m - FRAME_M))
+    shape.box(door.material, (depth - 0.02, width, _THRESHOLD_M), (0, 0, 0))
     parts = [_at("door frame", shape, middle, yaw)]
     if hole.leaf is not None:
         leaf = _leaf(hole.leaf.width_m, hole.top_m - FRAME_M - 0.015, door.material)
