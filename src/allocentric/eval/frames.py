@@ -81,12 +81,17 @@ def choose_frames(item: Item, policy: FramesPolicy) -> FrameChoice:
         indices = _indices([tick * index.tick_s for tick in index.ticks], policy)
     else:
         indices = _indices([_time(item, view, policy) for view in item.views], policy)
+    return FrameChoice(indices=indices, digest=frames_digest(item, indices))
+
+
+def frames_digest(item: Item, indices: Sequence[int]) -> str:
+    """`FrameChoice.digest` of chosen frames. DataError where a picture or the video is missing or damaged."""
     if item.video is not None and not item.views:
         digests = [_file_digest(item.video, sampled=True)] if indices else []
     else:
         digests = [_view_digest(item.views[index]) for index in indices]
     text = "\n".join([*digests, *map(str, indices)])
-    return FrameChoice(indices=indices, digest=hashlib.sha256(text.encode()).hexdigest())
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def load_views(item: Item, indices: tuple[int, ...]) -> tuple[View, ...]:

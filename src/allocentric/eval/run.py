@@ -21,7 +21,7 @@ from allocentric.core.progress import Progress, SilentProgress
 from allocentric.core.records import digest, response_from_record, response_to_record
 from allocentric.core.runlog import RunLog, read_json, run_folder
 from allocentric.core.types import Item, Model, Prompt, Response, Sampling
-from allocentric.eval.frames import FrameChoice, choose_frames, load_views
+from allocentric.eval.frames import FrameChoice, choose_frames, frames_digest, load_views
 from allocentric.eval.recipe import Contestant, EvalRecipe, Plan, item_digest, plan
 from allocentric.eval.results import Bootstrap, failed, score_row, summaries
 
@@ -139,12 +139,19 @@ def _items_digest(job: Plan) -> str:
 
 def _same_pictures(log: RunLog, job: Plan) -> bool:
     """Pictures that are gone can't be compared; a finished run needs them no more."""
-    logged = {record["item"]: record["frames"]["digest"] for record in log.read().values()}
+    logged = {record["item"]: record["frames"] for record in log.read().values()}
     try:
-        return all(choose_frames(item, job.recipe.frames).digest == logged.get(item.id) for item in job.items)
+        return all(item.id in logged and _same_frames(item, logged[item.id]) for item in job.items)
     except DataError as error:
         log.say(f"finished; pictures not compared: {error}")
         return True
+
+
+def _same_frames(item: Item, logged: Mapping[str, Any]) -> bool:
+    indices = logged["indices"]
+    if item.video is None and indices and max(indices) >= len(item.views):
+        return False
+    return frames_digest(item, indices) == logged["digest"]
 
 
 # ------------------------------------------------------------------------------------------------------------ asking
