@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from allocentric.core.config import settings_from_mapping
+from allocentric.core.config import load_recipe, settings_from_mapping
 from allocentric.core.errors import DataError, SettingsError, UserError
 from allocentric.datasets import shards
 from allocentric.datasets.audit import ShortcutError
@@ -120,6 +120,12 @@ def test_two_workers_write_the_same_bytes(made, tmp_path):
     folder, source = made
     make(recipe(source), tmp_path / "two", workers=2)
     assert_same_folders(folder, tmp_path / "two")
+
+
+def test_the_written_recipe_makes_the_set_again(made, tmp_path):
+    folder, _ = made
+    make(load_recipe(folder / "recipe.yaml", MakeRecipe), tmp_path / "again")
+    assert_same_folders(folder, tmp_path / "again")
 
 
 def test_a_finished_set_is_not_made_again(made, monkeypatch):
@@ -233,6 +239,8 @@ def test_shortage_names_type_and_numbers(made, tmp_path):
         ({"source": {"name": "vsi_metdata"}}, "did you mean 'vsi_metadata'"),
         ({"source": {"path": "x"}}, "source: expected a group of settings with a name"),
         ({"source": {"name": "vsi_metadata", "pth": "x"}}, "unknown setting 'pth'; did you mean 'path'"),
+        ({"audit": {"limits": {"object_size": 0.5}}}, "'object_size' is not among .* 'object_size_estimation'"),
+        ({"types": {"object-counting": 3, "object_counting": 2}}, "named twice"),
         ({"profile": "vsii"}, "unknown question profile 'vsii'; did you mean 'vsi'"),
     ],
 )
@@ -304,7 +312,7 @@ def test_sigkill_at_any_point_and_the_same_set(
         textwrap.dedent(f"""
         import sys
         from pathlib import Path
-        from allocentric.core.config import settings_from_mapping
+        from allocentric.core.config import load_recipe, settings_from_mapping
         from allocentric.datasets.recipe import MakeRecipe, make
         if __name__ == "__main__":
             recipe = settings_from_mapping(MakeRecipe, {small.model_dump(mode="json")!r}, where="test")

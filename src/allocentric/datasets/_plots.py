@@ -30,13 +30,15 @@ def answers(path: Path, values: Mapping[str, Counter[str] | list[float]], units:
             panel.set_yticks(range(len(shown)), names, fontsize=7)
             panel.invert_yaxis()
             more = len(of_kind) - len(shown)
-            panel.set_xlabel("items" + (f" ({more} rarer answers not shown)" if more else ""), fontsize=8)
+            panel.set_xlabel("items" + (f" ({more} more answers not shown)" if more else ""), fontsize=8)
         else:
             whole = bool(np.all(np.mod(of_kind, 1) == 0)) and max(of_kind) - min(of_kind) < 40
             bins: Any = np.arange(min(of_kind) - 0.5, max(of_kind) + 1.5) if whole else 24
             panel.hist(of_kind, bins=bins, color=_BLUE)
             panel.set_xlabel(f"answer, {units[kind]}" if units[kind] else "answer", fontsize=8)
             panel.set_ylabel("items", fontsize=8)
+        items_axis = panel.xaxis if isinstance(of_kind, Counter) else panel.yaxis
+        items_axis.get_major_locator().set_params(integer=True)
         panel.set_title(f"{kind}  (n = {_total(of_kind)})", fontsize=9)
     _save(figure, path)
 

@@ -26,7 +26,7 @@ from pydantic import Field, model_validator
 from allocentric import __version__
 from allocentric.core.catalog import QUESTIONS, RENDERERS, SOURCES, Catalog
 from allocentric.core.config import Settings, resolved, settings_from_mapping, settings_hash
-from allocentric.core.errors import DataError, SettingsError
+from allocentric.core.errors import DataError, SettingsError, suggestion
 from allocentric.core.progress import Progress, SilentProgress
 from allocentric.core.records import digest
 from allocentric.core.runlog import disk_errors, lock, read_json, write_atomically
@@ -149,8 +149,13 @@ def plan_of(recipe: MakeRecipe, folder: Path) -> Plan:
     if recipe.renderer is not None:
         renderer_name, renderer = _part(RENDERERS, recipe.renderer, "renderer")
     quotas = {QUESTIONS.resolve(name): quota for name, quota in recipe.types.items()}
+    if len(quotas) < len(recipe.types):
+        raise SettingsError(f"types: the same question type is named twice in {', '.join(recipe.types)}")
     for name in quotas:
         settings_of(QUESTIONS.load(name).PROFILES, recipe.profile)
+    for name in recipe.audit.limits:
+        if name not in quotas:
+            raise SettingsError(f"audit.limits: {name!r} is not among the recipe's types" + suggestion(name, quotas))
     built = SOURCES.load(source_name).build(source)
     job = SceneJob(
         folder=folder,
