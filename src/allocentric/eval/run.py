@@ -151,7 +151,7 @@ def _same_frames(item: Item, logged: Mapping[str, Any]) -> bool:
     indices = logged["indices"]
     if item.video is None and indices and max(indices) >= len(item.views):
         return False
-    return frames_digest(item, indices) == logged["digest"]
+    return bool(frames_digest(item, indices) == logged["digest"])
 
 
 # ------------------------------------------------------------------------------------------------------------ asking
