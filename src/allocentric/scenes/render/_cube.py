@@ -41,7 +41,7 @@ class CubePass:
         self._capacity = 0
         self._indices: Any = None
         self._shader = _gl.program(context, "cube", "cube", {})
-        empty = _gl.program(context, "background", "background", {"OUT_ID": 0}, parts=("shade",))
+        empty = _gl.program(context, "full", "background", {"OUT_ID": 0, "FULL_DEPTH": 1.0}, parts=("shade",))
         self._empty = context.vertex_array(empty, [])
         self._atlases: dict[int, tuple[Any, Any]] = {}
 
@@ -109,30 +109,33 @@ class Resolve:
         for texture in (self._rows, self._looks):
             texture.filter = (context.NEAREST, context.NEAREST)
 
-    def program(self, outputs: tuple[str, ...], defines: dict[str, object]) -> Any:
-        """The vertex array that draws a panorama with these outputs."""
+    def programs(self, outputs: tuple[str, ...], defines: dict[str, object]) -> tuple[Any, Any]:
+        """The vertex arrays that draw a panorama with these outputs: plain pixels, then edges."""
         every = {**defines, **output_defines(outputs), "TILE_PX": float(TILE_PX)}
-        shader = _gl.program(self._context, "background", "resolve", every, parts=("shade",))
         names = ("pixel_direction", "atlas_position", "atlas", "triangle_rows", "triangle_looks")
-        _gl.set_uniforms(shader, {name: _FIRST_UNIT + unit for unit, name in enumerate(names)})
-        return self._context.vertex_array(shader, [])
+        arrays = []
+        for stage in ({"FULL_DEPTH": 0.0}, {"FULL_DEPTH": 0.5, "EDGES": 1}):
+            shader = _gl.program(self._context, "full", "resolve", {**every, **stage}, parts=("shade",))
+            _gl.set_uniforms(shader, {name: _FIRST_UNIT + unit for unit, name in enumerate(names)})
+            arrays.append(self._context.vertex_array(shader, []))
+        return arrays[0], arrays[1]
 
-    def draw(self, array: Any, atlas: Any, camera: Camera) -> None:
-        """Fill the framebuffer in use."""
+    def draw(self, arrays: tuple[Any, Any], atlas: Any, camera: Camera) -> None:
+        """Fill the framebuffer in use, whose depth is 1 everywhere."""
         context = self._context
-        context.enable_only(context.NOTHING)
+        context.enable_only(context.DEPTH_TEST)
+        context.depth_func = "<"
         for unit, texture in enumerate((*self._pixel_maps(camera), atlas, self._rows, self._looks)):
             texture.use(_FIRST_UNIT + unit)
         world = np.asarray(camera.world_from_camera, dtype=float)
-        _gl.set_uniforms(
-            array.program,
-            {
-                "world_from_camera": np.ascontiguousarray(world[:3, :3].T, dtype=np.float32),
-                "eye": tuple(world[:3, 3]),
-                "pixel_rad": np.pi / camera.height_px,
-            },
-        )
-        array.render(context.TRIANGLES, vertices=3)
+        view = {
+            "world_from_camera": np.ascontiguousarray(world[:3, :3].T, dtype=np.float32),
+            "eye": tuple(world[:3, 3]),
+            "pixel_rad": np.pi / camera.height_px,
+        }
+        for array in arrays:
+            _gl.set_uniforms(array.program, view)
+            array.render(context.TRIANGLES, vertices=3)
 
     def _pixel_maps(self, camera: Camera) -> tuple[Any, Any]:
         size = (camera.width_px, camera.height_px)

@@ -36,10 +36,10 @@ def triangle_table(flat: FlatScene) -> TriangleTable:
         rows[:count, 1:3] = flat.uv_rows
         weights = _weight_rows(flat)
         rows[:count, 3:5] = weights
-        smooth = _normal_rows(flat, weights, rows[:count, 5:8])
+        rows[:count, 5:8] = _normal_rows(flat, weights)
         looks[:count, :2] = packed_colors(flat)[flat.triangle_material]
         looks[:count, 2] = flat.triangle_object
-        looks[:count, 3] = (flat.triangle_lamp + 1) | (smooth.astype(np.int32) << 16)
+        looks[:count, 3] = (flat.triangle_lamp + 1) | (_is_smooth(flat).astype(np.int32) << 16)
     return TriangleTable(rows.reshape(texture_rows, PER_ROW * SLOTS, 4), looks.reshape(texture_rows, PER_ROW, 4))
 
 
@@ -55,11 +55,15 @@ def _weight_rows(flat: FlatScene) -> NDArray[np.float64]:
     return out
 
 
-def _normal_rows(flat: FlatScene, weights: NDArray[np.float64], out: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Fill (T, 3, 4) affine rows of the shading normal; returns (T,) whether it varies or leaves the triangle's."""
+def _normal_rows(flat: FlatScene, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(T, 3, 4) affine rows of the shading normal."""
     corner = flat.normals[flat.triangles].astype(float)
-    steps = corner[:, 1:] - corner[:, :1]
-    rows = np.einsum("tsn,tsk->tnk", steps, weights)
+    rows = np.einsum("tsn,tsk->tnk", corner[:, 1:] - corner[:, :1], weights)
     rows[:, :, 3] += corner[:, 0]
-    out[:] = rows
+    return np.asarray(rows)
+
+
+def _is_smooth(flat: FlatScene) -> NDArray[np.bool_]:
+    """(T,) whether the shading normal leaves the triangle's own."""
+    corner = flat.normals[flat.triangles]
     return np.asarray(np.abs(corner - flat.face_normals[:, None]).max(axis=(1, 2)) > 1e-3)

@@ -25,11 +25,11 @@ GROUND = (0.40, 0.37, 0.33)
 """Linear ambient light on surfaces that look down."""
 LAMP = (1.0, 0.93, 0.82)
 """Linear colour of a lamp on a surface that faces it from near."""
-HORIZON = (0.86, 0.90, 0.94)
+HORIZON = (1.15, 1.35, 1.6)
 """Linear background colour at the horizon."""
-ZENITH = (0.42, 0.60, 0.86)
+ZENITH = (0.35, 0.62, 1.15)
 """Linear background colour overhead."""
-EXPOSURE = 0.80
+EXPOSURE = 1.0
 """Multiplies light before it is shown."""
 SHOULDER = 0.55
 """How early bright light is compressed."""

@@ -73,7 +73,7 @@ class Raster:
         self._variants: dict[tuple[str, ...], _Variant] = {}
         self._silhouettes: Silhouettes | None = None
         self._cube: CubePass | None = None
-        self._resolvers: dict[tuple[str, ...], Any] = {}
+        self._resolvers: dict[tuple[str, ...], tuple[Any, Any]] = {}
         self._targets: dict[tuple[int, int, tuple[str, ...]], Target] = {}
 
     # -------------------------------------------------------------------------------------------------- the contract
@@ -143,12 +143,14 @@ class Raster:
             self._cube = CubePass(self._context, self._split, self._culling)
             self._resolve = Resolve(self._context, self._flat)
         if outputs not in self._resolvers:
-            array = self._resolve.program(outputs, _light_defines(self._lamps, self._shadows))
-            _gl.set_uniforms(array.program, light_uniforms(self._lamps, self._shadows))
-            self._resolvers[outputs] = array
+            arrays = self._resolve.programs(outputs, _light_defines(self._lamps, self._shadows))
+            for array in arrays:
+                _gl.set_uniforms(array.program, light_uniforms(self._lamps, self._shadows))
+            self._resolvers[outputs] = arrays
         atlas = self._cube.draw(camera, self._bounds_m, only)
         target = self._target(camera.width_px, camera.height_px, outputs)
         target.framebuffer.use()
+        target.framebuffer.clear(depth=1.0)
         self._use_light_textures()
         self._resolve.draw(self._resolvers[outputs], atlas, camera)
         return target.read(wanted)
@@ -214,7 +216,7 @@ class _Variant:
     ) -> None:
         defines = {**output_defines(outputs), **_light_defines(lamps, shadows)}
         surface = _gl.program(context, "surface", "surface", defines, parts=("shade",))
-        background = _gl.program(context, "background", "background", defines, parts=("shade",))
+        background = _gl.program(context, "full", "background", {**defines, "FULL_DEPTH": 1.0}, parts=("shade",))
         self.surface = context.vertex_array(surface, self._kept(surface, vertices), indices)
         self.background = context.vertex_array(background, [])
         for shader in (surface, background):

@@ -55,7 +55,7 @@ class Raycast:
     def __init__(self, scene: Scene, settings: Settings) -> None:
         self._open3d = _import_open3d()
         self._flat = flatten(scene)
-        self._tree = self._tree_of(self._flat, np.ones(len(self._flat.triangles), dtype=bool))
+        self.tree = self._tree_of(self._flat, np.ones(len(self._flat.triangles), dtype=bool))
         self._ids = np.append(self._flat.triangle_object, np.int32(-1))
         self._casters = lights.casters_of(scene, self._flat.bounds_m, lights.lamps_of(scene))
         self._shadow_trees: dict[str, Any] = {}
@@ -70,7 +70,7 @@ class Raycast:
         wanted = contract.checked_channels(channels)
         shape = (camera.height_px, camera.width_px)
         rays = self.rays(camera)
-        hits = self._first_front(self._tree, rays)
+        hits = self._first_front(self.tree, rays)
         got: dict[str, Any] = {}
         if "depth" in wanted:
             got["depth_m"] = hits.distance.reshape(shape)
@@ -99,7 +99,7 @@ class Raycast:
 
     def close(self) -> None:
         """Forget the trees."""
-        self._tree = None
+        self.tree = None
         self._alone.clear()
         self._shadow_trees.clear()
         self._rays.clear()

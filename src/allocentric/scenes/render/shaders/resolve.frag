@@ -1,5 +1,7 @@
 // One pixel of a panorama: which triangle do the cube faces show around its direction, and where exactly does the
 // pixel's own ray meet it. Range, normal, colour and id are those of the ray, not of the nearest face pixel.
+// Drawn twice: first the pixels whose neighbours in the atlas agree, then, with EDGES, what the depth test left over:
+// a software driver computes both sides of a branch, but nothing for pixels that fail an early depth test.
 
 #define SLOTS 8
 uniform sampler2D pixel_direction;   // camera axes, unit
@@ -60,8 +62,9 @@ void main() {
     int t11 = texelFetch(atlas, corner + ivec2(1, 1), 0).r;
     bvec2 beyond = greaterThanEqual(at - vec2(corner), vec2(0.5));
     int triangle = beyond.y ? (beyond.x ? t11 : t01) : (beyond.x ? t10 : t00);
-    if (t00 != t10 || t00 != t01 || t00 != t11) {
-        int nearest = triangle;
+    bool mixed = t00 != t10 || t00 != t01 || t00 != t11;
+#ifdef EDGES
+    if (mixed) {
         float best = hit_range(t00, direction);
         if (best < 1e29) triangle = t00;
         float range = hit_range(t10, direction);
@@ -72,6 +75,9 @@ void main() {
         if (range < best) { best = range; triangle = t11; }
         if (best > 1e29 && min(min(t00, t10), min(t01, t11)) < 0) triangle = -1;
     }
+#else
+    if (mixed) discard;
+#endif
 
     if (triangle < 0) {
 #ifdef OUT_RGB
