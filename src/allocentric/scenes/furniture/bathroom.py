@@ -154,12 +154,12 @@ def towel(rng: np.random.Generator) -> Piece:
 
 def toilet_paper(rng: np.random.Generator) -> Piece:
     """A roll on a holder."""
+    radius = draw(rng, 0.04, 0.058)
     shape = Shape().box(METAL, (0.012, 0.16, 0.03), (0, 0, 0.07))
     shape.rod(METAL, (0.07, -0.075, 0.06), (0.07, 0.075, 0.06), 0.008)
     shape.boxes(METAL, [(0.075, 0.01, 0.012)], [(0.035, s * 0.075, 0.06) for s in (-1, 1)])
-    shape.rod(PAPER, (0.07, -0.05, 0.06), (0.07, 0.05, 0.06), 0.055, sides=14)
-    shape.box(PAPER, (0.004, 0.1, 0.1), (0.123, 0, -0.04))
-    del rng
+    shape.rod(PAPER, (0.07, -0.05, 0.06), (0.07, 0.05, 0.06), radius, sides=14)
+    shape.box(PAPER, (0.004, 0.1, 0.1), (0.068 + radius, 0, -0.04))
     return piece(shape, "white")
 
 

@@ -29,15 +29,11 @@ _FRONT = plain((0.88, 0.87, 0.83), roughness=0.4)
 _PLINTH = plain((0.22, 0.22, 0.23))
 
 
-def _base(width: float, front: Material, *, hole: tuple[float, float] | None = None) -> Shape:
-    """A base unit with a worktop; `hole` (x, y) leaves an opening of that size in the worktop."""
+def _base(width: float, front: Material) -> Shape:
+    """A base unit with a worktop."""
     shape = Shape().box(front, (_DEPTH_M - 0.04, width, _HEIGHT_M - 0.14), (-0.02, 0, 0.1))
     shape.box(_PLINTH, (_DEPTH_M - 0.1, width - 0.002, 0.1), (-0.03, 0, 0))
-    if hole is None:
-        return shape.box(_STONE, (_DEPTH_M, width, 0.04), (0, 0, _HEIGHT_M - 0.04))
-    x, y = (_DEPTH_M - hole[0]) / 2, (width - hole[1]) / 2
-    shape.boxes(_STONE, [(x, width, 0.04)], [(s * (_DEPTH_M - x) / 2, 0, _HEIGHT_M - 0.04) for s in (-1, 1)])
-    return shape.boxes(_STONE, [(hole[0], y, 0.04)], [(0, s * (width - y) / 2, _HEIGHT_M - 0.04) for s in (-1, 1)])
+    return shape.box(_STONE, (_DEPTH_M, width, 0.04), (0, 0, _HEIGHT_M - 0.04))
 
 
 def _doors(shape: Shape, width: float, bottom: float, height: float, front_x: float, material: Material) -> None:

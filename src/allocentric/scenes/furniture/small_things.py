@@ -163,7 +163,7 @@ def guitar(rng: np.random.Generator) -> Piece:
 
 def piano(rng: np.random.Generator) -> Piece:
     """An upright piano with keys, music stand and pedals."""
-    width, height, depth = draw(rng, 1.4, 1.5), draw(rng, 1.1, 1.22), 0.58
+    width, height = draw(rng, 1.4, 1.5), draw(rng, 1.1, 1.22)
     color, case = paint(rng, ("black", "brown", "white"), roughness=0.15)
     shape = Shape().box(case, (0.34, width, height), (-0.12, 0, 0))
     shape.box(case, (0.26, width, 0.1), (0.16, 0, 0.6))
@@ -178,7 +178,6 @@ def piano(rng: np.random.Generator) -> Piece:
     shape.boxes(BLACK if color != "black" else DARK_METAL, [(0.09, 0.5 * pitch, 0.012)], black)
     shape.box(PAPER, (0.02, 0.4, 0.24), (0.06, 0, 0.82))
     shape.boxes(BRASS, [(0.1, 0.025, 0.015)], [(0.08, y, 0.03) for y in (-0.08, 0, 0.08)])
-    del depth
     return piece(shape, color, [(-0.12, 0, height, 0.26, width - 0.1, 0.6)])
 
 
