@@ -109,6 +109,18 @@ def test_chat_records_name_frames_that_exist(made):
         assert all((folder / path).is_file() for path in record["image"])
 
 
+def test_the_code_of_the_data_card_runs(made, tmp_path, monkeypatch):
+    pytest.importorskip("datasets")
+    folder, _ = made
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
+    code = (folder / "README.md").read_text().partition("```python\n")[2].partition("```")[0]
+    names: dict[str, Any] = {}
+    exec(code.replace("FOLDER", str(folder)), names)
+    row = names["rows"][0]
+    placeholders = [part for part in row["messages"][0]["content"] if part["type"] == "image"]
+    assert [picture.size for picture in row["images"]] == [(96, 72)] * len(placeholders) == [(96, 72)] * 6
+
+
 def test_more_frames_than_the_walk_has_is_one_line(made, tmp_path):
     _, metadata = made
     with pytest.raises(DataError, match=r"the walk has \d+ cameras, 100000 frames were asked for"):

@@ -252,20 +252,28 @@ def _percent(value: float | None) -> str:
 
 def _use_section(facts: Facts) -> list[str]:
     split = next(iter(facts.splits))
+    pictured = any(item.views for item in facts.items)
+    with_images = [
+        "",
+        "from PIL import Image",
+        "",
+        "def with_images(batch):  # what TRL and processors read beside `messages`",
+        '    pictures = [[Image.open(f"{folder}/{path}") for path in paths] for paths in batch["frames"]]',
+        '    return batch | {"images": pictures}',
+        "",
+        "rows.set_transform(with_images)",
+    ]
     return [
         "```python",
         "from datasets import load_dataset",
         "",
-        f'rows = load_dataset("FOLDER", split="{split}")',
-        "",
-        "from pathlib import Path",
-        "",
-        "from allocentric.datasets.export import load_set",
-        "",
-        'items = load_set(Path("FOLDER"))  # with cameras, visibility and evidence',
+        'folder = "FOLDER"',
+        f'rows = load_dataset(folder, split="{split}")',
+        *(with_images if pictured else []),
         "```",
         "",
-        "The paths in `frames` are relative to this folder; `messages` holds one image placeholder per frame.",
+        "The paths in `frames` are relative to this folder; `messages` holds one image placeholder per frame. With "
+        "cameras, visibility and evidence as objects: `allocentric.datasets.export.load_set(Path(folder))`.",
     ]
 
 
