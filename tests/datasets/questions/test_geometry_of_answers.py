@@ -20,7 +20,7 @@ from allocentric.datasets.questions import (
     object_size_estimation,
     room_size_estimation,
 )
-from allocentric.datasets.questions._direction import sector
+from allocentric.datasets.trace import OPERATIONS
 
 LEVELS = {
     "easy": object_rel_direction_easy,
@@ -133,13 +133,14 @@ def test_most_corners_lie_where_the_centre_does(object_of):
     ("degrees", "level", "word"),
     [
         (0, "hard", "front-left"), (90, "hard", "front-left"), (90.001, "hard", "back-left"),
-        (-90, "hard", "front-right"), (180, "hard", "back-right"), (-1, "hard", "front-right"),
+        (-90, "hard", "front-right"), (180, "hard", "back-left"), (-1, "hard", "front-right"),
         (134.9, "medium", "left"), (136, "medium", "back"),
-        (-136, "medium", "back"), (-134, "medium", "right"), (30, "easy", "left"), (359, "easy", "right"),
+        (-136, "medium", "back"), (-134, "medium", "right"), (30, "easy", "left"), (-1, "easy", "right"),
+        (44, "turn", "ahead"),
     ],
 )  # fmt: skip
 def test_sector_words(degrees, level, word):
-    assert sector(degrees, level) == word
+    assert OPERATIONS["sector"](None, bearing_rad=np.radians(degrees), level=level) == word
 
 
 def test_distances_between_tilted_boxes():

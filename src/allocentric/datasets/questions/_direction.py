@@ -8,6 +8,7 @@ second; the bearing of the third is counter-clockwise, so + is left. The three l
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -28,8 +29,8 @@ Indices = NDArray[np.int64]
 class Sectors:
     """How a level cuts the circle: sector k reaches from bound k to bound k + 1, counter-clockwise from ahead."""
 
-    bounds_deg: tuple[float, ...]
-    """Rising from 0 to 360."""
+    bounds_rad: tuple[float, ...]
+    """Rising from 0 to a full turn."""
     words: tuple[str, ...]
     """Name of each sector."""
     answers: tuple[str, ...]
@@ -38,12 +39,14 @@ class Sectors:
 
 SECTORS: Mapping[str, Sectors] = {
     "hard": Sectors(
-        (0, 90, 180, 270, 360),
+        (0.0, math.pi / 2, math.pi, 3 * math.pi / 2, math.tau),
         ("front-left", "back-left", "back-right", "front-right"),
         ("front-left", "front-right", "back-left", "back-right"),
     ),
-    "medium": Sectors((0, 135, 225, 360), ("left", "back", "right"), ("left", "right", "back")),
-    "easy": Sectors((0, 135, 225, 360), ("left", "back", "right"), ("left", "right")),
+    "medium": Sectors(
+        (0.0, 3 * math.pi / 4, 5 * math.pi / 4, math.tau), ("left", "back", "right"), ("left", "right", "back")
+    ),
+    "easy": Sectors((0.0, 3 * math.pi / 4, 5 * math.pi / 4, math.tau), ("left", "back", "right"), ("left", "right")),
 }
 """The easy level cuts like the medium one and does not ask where the answer would be "back"."""
 
@@ -61,7 +64,7 @@ class Settings(config.Settings):
     """Least distance in the ground plane between the centres: below it "facing" means nothing."""
     max_extent_m: float | None = None
     """Largest horizontal edge of any of the three boxes; None for no limit."""
-    margin_deg: float = 10.0
+    margin_rad: float = math.radians(10)
     """Bearings closer than this to a sector's bound are left out."""
     two_sided_margin: bool = True
     """False repeats the published rule of the hard level, which tests only the side below each bound, so that bearings
@@ -81,21 +84,12 @@ PROFILES: Mapping[str, Settings] = {
         max_separation_m=None,
         min_ground_separation_m=1.5,
         max_extent_m=1.4,
-        margin_deg=35.0,
+        margin_rad=math.radians(35),
         max_items=4,
     ),
 }
 """`vsi`: 10 degrees from a bound, boxes 0.3 to 5 m apart. `revsi`: 35 degrees, 1.5 m in space and on the ground,
 objects no wider than 1.4 m, four questions a scene and level."""
-
-
-def sector(bearing_deg: float, level: str) -> str:
-    """The word for one bearing in degrees (any branch), + left. A bearing on a bound goes to the published side."""
-    cut = SECTORS[level]
-    angle = bearing_deg % 360.0
-    if level == "hard" and angle in (90.0, 270.0):  # published: front up to and including 90 degrees either way
-        return "front-left" if angle == 90.0 else "front-right"
-    return cut.words[int(np.searchsorted(cut.bounds_deg[1:-1], angle, side="right"))]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,14 +159,14 @@ def _horizontal_extent(context: Context) -> Array:
 
 def _words(bearing: Array, level: str) -> NDArray[np.str_]:
     cut = SECTORS[level]
-    return np.array(cut.words)[np.searchsorted(cut.bounds_deg[1:-1], np.degrees(bearing) % 360.0, side="right")]
+    return np.array(cut.words)[np.searchsorted(cut.bounds_rad[1:-1], bearing % math.tau, side="right")]
 
 
 def _clear_of_bounds(bearing: Array, level: str, settings: Settings) -> NDArray[np.bool_]:
-    past = np.degrees(bearing)[:, None] % 360.0 - np.array(SECTORS[level].bounds_deg)[None]
+    past = bearing[:, None] % math.tau - np.array(SECTORS[level].bounds_rad)[None]
     if settings.two_sided_margin or level != "hard":
-        return np.asarray(np.all(np.abs(past) >= settings.margin_deg, axis=1))
-    return np.asarray(~np.any((past < 0) & (past > -settings.margin_deg), axis=1))
+        return np.asarray(np.all(np.abs(past) >= settings.margin_rad, axis=1))
+    return np.asarray(~np.any((past < 0) & (past > -settings.margin_rad), axis=1))
 
 
 def _stray_corners(context: Context, centres: Array, found: Triples, level: str) -> Indices:

@@ -9,6 +9,7 @@ centre, so it does not matter on which side of a thing one imagines it; every le
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -42,7 +43,7 @@ TURNS = ("back", "left", "right")
 class Settings(config.Settings):
     """Which routes are asked about."""
 
-    margin_deg: float = 10.0
+    margin_rad: float = math.radians(10)
     """Every turn keeps this distance from 45 and 135 degrees."""
     max_turns: int = 3
     """Most turns of a route."""
@@ -58,7 +59,7 @@ class Settings(config.Settings):
     """When an object counts as shown."""
 
 
-PROFILES: Mapping[str, Settings] = {"vsi": Settings(), "revsi": Settings(margin_deg=35.0, max_items=9)}
+PROFILES: Mapping[str, Settings] = {"vsi": Settings(), "revsi": Settings(margin_rad=math.radians(35), max_items=9)}
 """The margin is that of the directions: 10 or 35 degrees, here from 45 and 135."""
 
 
@@ -193,17 +194,17 @@ def _turns(
     from_centre = bearing_rad(centres[here], heading, targets)
     found = []
     for index, angle, other in zip(options, from_point.tolist(), from_centre.tolist(), strict=True):
-        word = _word(angle, settings.margin_deg)
-        if word is not None and word == _word(other, settings.margin_deg):
+        word = _word(angle, settings.margin_rad)
+        if word is not None and word == _word(other, settings.margin_rad):
             found.append((index, angle, word))
     return found
 
 
-def _word(angle_rad: float, margin_deg: float) -> str | None:
-    degrees = abs(np.degrees(angle_rad))
-    if degrees >= 135 + margin_deg:
+def _word(angle_rad: float, margin_rad: float) -> str | None:
+    size_rad, ahead_rad, back_rad = abs(angle_rad), math.pi / 4, 3 * math.pi / 4
+    if size_rad >= back_rad + margin_rad:
         return "back"
-    if 45 + margin_deg <= degrees <= 135 - margin_deg:
+    if ahead_rad + margin_rad <= size_rad <= back_rad - margin_rad:
         return "left" if angle_rad > 0 else "right"
     return None
 
