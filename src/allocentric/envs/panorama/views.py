@@ -1,8 +1,9 @@
 """Perspective views of an equirectangular panorama.
 
-A panorama is decoded once and kept while memory allows. A view's sampling positions depend on yaw only by a shift of
-columns, so the positions of one pitch are computed once in fixed point; a view adds the yaw to their columns in
-integer arithmetic (exact to 1/64 px) and samples bilinearly.
+A panorama is decoded once and kept while memory allows, twice as wide as it is, so that every yaw is a window of its
+columns. Sampling positions then depend on the pitch and on the yaw's fraction of a pixel alone: they are computed once
+per pitch, kept in fixed point (1/32 px) for each fraction that occurs, and a view is one lookup and one bilinear
+sampling.
 
 Two sampling conventions exist. `half_pixel`: pixel centres lie at +0.5 in view and panorama, columns wrap round the
 seam, rows continue over the poles on the opposite meridian. `corner`: a pixel is sampled at its upper left corner in
@@ -15,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 import cv2
 import numpy as np
@@ -30,8 +31,11 @@ MAX_WIDTH_PX = 32_000
 """Fixed-point maps hold columns in 16 bits."""
 _FINE = 1024  # units per pixel of the cached columns
 _COARSE = 32  # units per pixel of OpenCV's fixed-point maps
-_ROWS_PER_BLOCK = 48  # rows that are shifted at a time, so that the work stays in the processor's cache
-_PADDED_COLUMNS = 2
+_YAW_STEPS_PER_PX = {"half_pixel": _COARSE, "corner": _FINE}
+"""Fractions of a pixel that a yaw is rounded to. `corner` keeps them all: whole degrees have 45 at most in common
+widths, and positions stay within 1/64 px of the original's."""
+_ROWS_BEYOND = {"half_pixel": (1, 1), "corner": (0, 2)}
+_MORE_COLUMNS = 2  # behind the second turn: a position may be rounded up to the border, and has a neighbour
 
 Value = TypeVar("Value")
 
@@ -117,27 +121,31 @@ def _column_of_yaw(view: ViewGeometry, panorama_width_px: int, yaw_rad: float) -
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Panorama:
-    """A decoded panorama with the neighbours of its border pixels attached."""
+    """A decoded panorama, ready for windows at any yaw."""
 
-    padded: Image
-    """Rows and columns beyond the border, as the sampling convention continues them."""
+    unrolled: Image
+    """Two turns side by side, with the rows above and below that the sampling convention continues it by."""
     width_px: int
-    """Columns of the panorama itself."""
+    """Columns of one turn."""
     sampling: Sampling
-    """Which convention `padded` follows."""
+    """Which convention `unrolled` follows."""
 
 
 def panorama_from_image(image: Image, sampling: Sampling, *, name: str = "the panorama") -> Panorama:
-    """Attach borders to an equirectangular picture (H, 2H, 3). DataError where the shape is another one."""
+    """Unroll an equirectangular picture (H, 2H, 3). DataError where the shape is another one."""
     height, width = image.shape[:2]
     require_equirectangular(width, height, name)
+    above, below = _ROWS_BEYOND[sampling]
+    unrolled = np.empty((above + height + below, 2 * width + _MORE_COLUMNS, 3), dtype=np.uint8)
+    one_turn = unrolled[:, :width]
+    one_turn[above : above + height] = image
     if sampling == "corner":
-        tall = np.concatenate([image, image[:2]])
+        one_turn[height:] = image[:below]
     else:
-        over_the_pole = np.roll(image[[0, -1]], width // 2, axis=1)
-        tall = np.concatenate([over_the_pole[:1], image, over_the_pole[1:]])
-    padded = np.concatenate([tall, tall[:, :_PADDED_COLUMNS]], axis=1)
-    return Panorama(padded, width, sampling)
+        one_turn[0], one_turn[-1] = np.roll(image[[0, -1]], width // 2, axis=1)
+    unrolled[:, width : 2 * width] = one_turn
+    unrolled[:, 2 * width :] = one_turn[:, :_MORE_COLUMNS]
+    return Panorama(unrolled, width, sampling)
 
 
 def require_equirectangular(width_px: int, height_px: int, name: str) -> None:
@@ -166,7 +174,7 @@ def read_image(path: Path) -> Image:
 class PanoramaStore:
     """Decoded panoramas by file, up to a number of bytes; may be shared by environments of one process."""
 
-    def __init__(self, capacity_bytes: int = 1 << 29) -> None:
+    def __init__(self, capacity_bytes: int = 1 << 30) -> None:
         self._held: ByteCache[Panorama] = ByteCache(capacity_bytes)
 
     def get(self, path: Path, sampling: Sampling) -> Panorama:
@@ -174,77 +182,79 @@ class PanoramaStore:
         return self._held.get(
             (path, sampling),
             lambda: panorama_from_image(read_image(path), sampling, name=str(path)),
-            lambda panorama: panorama.padded.nbytes,
+            lambda panorama: panorama.unrolled.nbytes,
         )
 
 
 class _PitchMap(NamedTuple):
-    columns: NDArray[np.int32]  # fine units, relative to the heading, in [0, width)
-    row_high: NDArray[np.int32]  # whole padded row, in the upper 16 bits
-    row_low: NDArray[np.uint16]  # fraction of the row, in OpenCV's place
+    columns: NDArray[np.int32]  # from the window's left edge, in 1/_FINE px
+    rows: NDArray[np.int32]  # of the unrolled panorama, in 1/_COARSE px
+
+
+class _FixedMap(NamedTuple):
+    positions: NDArray[np.int16]  # (H, W, 2) column and row
+    fractions: NDArray[np.uint16]  # (H, W) fraction of the row, fraction of the column, five bits each
 
 
 class ViewEngine:
-    """Cuts views out of panoramas. One engine serves one thread."""
+    """Cuts views out of panoramas."""
 
     def __init__(self, view: ViewGeometry, *, map_capacity_bytes: int = 1 << 28) -> None:
+        """`map_capacity_bytes` bounds the maps that are kept, half for pitches, half for fractions of a pixel."""
         self.geometry = view
-        self._maps: ByteCache[_PitchMap] = ByteCache(map_capacity_bytes)
-        shape = (view.height_px, view.width_px)
-        self._positions = np.empty(shape, dtype=np.int32)
-        self._fractions = np.empty(shape, dtype=np.uint16)
-        self._block = np.empty((_ROWS_PER_BLOCK, view.width_px), dtype=np.int32)
+        self._pitch_maps: ByteCache[_PitchMap] = ByteCache(map_capacity_bytes // 2)
+        self._fixed_maps: ByteCache[_FixedMap] = ByteCache(map_capacity_bytes // 2)
 
     def view(self, panorama: Panorama, yaw_rad: float, pitch_rad: float) -> Image:
         """(H, W, 3) picture in a direction; a new array every time."""
         assert panorama.sampling == self.geometry.sampling, "panorama and view follow one sampling convention"
-        positions, fractions = self._shifted(panorama.width_px, yaw_rad, pitch_rad)
-        picture = cv2.remap(panorama.padded, positions, fractions, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        left, fixed = self._fixed_map(panorama.width_px, yaw_rad, pitch_rad)
+        window = panorama.unrolled[:, left : left + panorama.width_px + _MORE_COLUMNS]
+        picture = cv2.remap(window, *fixed, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return np.asarray(picture, dtype=np.uint8)
 
     def sampled_px(
         self, panorama_width_px: int, yaw_rad: float, pitch_rad: float
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """(H, W) columns and rows that `view` really samples, fixed-point rounding included; as `source_px`."""
-        positions, fractions = self._shifted(panorama_width_px, yaw_rad, pitch_rad)
-        columns = positions[..., 0] + (fractions % _COARSE) / _COARSE
-        rows = positions[..., 1] + (fractions // _COARSE) / _COARSE - self._padded_rows_above
-        return columns, rows
+        """(H, W) columns and rows that `view` really samples, rounding included; coordinates as in `source_px`."""
+        left, (positions, fractions) = self._fixed_map(panorama_width_px, yaw_rad, pitch_rad)
+        columns = left + positions[..., 0] + (fractions % _COARSE) / _COARSE
+        rows = positions[..., 1] + (fractions // _COARSE) / _COARSE - _ROWS_BEYOND[self.geometry.sampling][0]
+        return np.mod(columns, panorama_width_px), rows
 
-    @property
-    def _padded_rows_above(self) -> int:
-        return 1 if self.geometry.sampling == "half_pixel" else 0
-
-    def _shifted(
-        self, panorama_width_px: int, yaw_rad: float, pitch_rad: float
-    ) -> tuple[NDArray[np.int16], NDArray[np.uint16]]:
-        """Maps for `cv2.remap`, in buffers that the next call overwrites."""
-        base = self._maps.get(
-            (panorama_width_px, pitch_rad),
-            lambda: self._pitch_map(panorama_width_px, pitch_rad),
-            lambda made: sum(part.nbytes for part in made),
+    def _fixed_map(self, panorama_width_px: int, yaw_rad: float, pitch_rad: float) -> tuple[int, _FixedMap]:
+        """Left edge of the window, and the map inside it."""
+        steps = _YAW_STEPS_PER_PX[self.geometry.sampling]
+        column = round(_column_of_yaw(self.geometry, panorama_width_px, yaw_rad) * steps) % (panorama_width_px * steps)
+        left, fraction = divmod(column, steps)
+        fixed = self._fixed_maps.get(
+            (panorama_width_px, pitch_rad, fraction),
+            lambda: _shifted(self._pitch_map(panorama_width_px, pitch_rad), fraction * (_FINE // steps)),
+            _nbytes,
         )
-        turn = panorama_width_px * _FINE
-        shift = round(_column_of_yaw(self.geometry, panorama_width_px, yaw_rad) * _FINE) % turn
-        for top in range(0, self.geometry.height_px, _ROWS_PER_BLOCK):
-            rows = slice(top, min(top + _ROWS_PER_BLOCK, self.geometry.height_px))
-            columns = self._block[: rows.stop - top]
-            np.add(base.columns[rows], shift, out=columns)
-            np.subtract(columns, turn, out=columns, where=columns >= turn)
-            columns += _FINE // _COARSE // 2
-            columns //= _FINE // _COARSE
-            whole = self._positions[rows]
-            np.right_shift(columns, 5, out=whole)
-            whole |= base.row_high[rows]
-            np.bitwise_and(columns, _COARSE - 1, out=columns)
-            np.bitwise_or(base.row_low[rows], columns, out=self._fractions[rows], casting="unsafe")
-        # A column in the lower half and a row in the upper half of 32 bits are OpenCV's pair (x, y) of 16 bits.
-        pairs = self._positions.view(np.int16).reshape(*self._positions.shape, 2)
-        return pairs, self._fractions
+        return left, fixed
 
     def _pitch_map(self, panorama_width_px: int, pitch_rad: float) -> _PitchMap:
-        columns, rows = _relative_source_px(self.geometry, panorama_width_px, pitch_rad)
-        fine = np.rint(np.mod(columns, panorama_width_px) * _FINE).astype(np.int32) % (panorama_width_px * _FINE)
-        coarse = np.rint((rows + self._padded_rows_above) * _COARSE).astype(np.int32)
-        low = ((coarse % _COARSE) * _COARSE).astype(np.uint16)
-        return _PitchMap(fine, (coarse // _COARSE) << 16, low)
+        def made() -> _PitchMap:
+            columns, rows = _relative_source_px(self.geometry, panorama_width_px, pitch_rad)
+            fine = np.rint(np.mod(columns, panorama_width_px) * _FINE).astype(np.int32)
+            above = _ROWS_BEYOND[self.geometry.sampling][0]
+            return _PitchMap(fine, np.rint((rows + above) * _COARSE).astype(np.int32))
+
+        return self._pitch_maps.get((panorama_width_px, pitch_rad), made, _nbytes)
+
+
+def _shifted(base: _PitchMap, fraction: int) -> _FixedMap:
+    """The map for a window whose left edge lies `fraction` / _FINE px to the left of the heading's column."""
+    columns = base.columns + (fraction + _FINE // _COARSE // 2)
+    columns //= _FINE // _COARSE
+    fractions = (base.rows & 31) << 5
+    fractions |= columns & 31
+    # A column in the lower and a row in the upper half of 32 bits are OpenCV's pair (x, y) of 16 bits.
+    packed = (base.rows >> 5) << 16
+    packed |= columns >> 5
+    return _FixedMap(packed.view(np.int16).reshape(*packed.shape, 2), fractions.astype(np.uint16))
+
+
+def _nbytes(arrays: tuple[NDArray[np.integer[Any]], ...]) -> int:
+    return sum(array.nbytes for array in arrays)
