@@ -166,8 +166,8 @@ def make(
     import os
 
     from allocentric.core.config import load_recipe
+    from allocentric.datasets.make import make as make_set
     from allocentric.datasets.recipe import MakeRecipe
-    from allocentric.datasets.recipe import make as make_set
 
     settings = load_recipe(recipe, MakeRecipe, overrides or ())
     folder = out or Path("data") / settings.name

@@ -20,7 +20,8 @@ from allocentric.core.errors import DataError, SettingsError, UserError
 from allocentric.datasets import shards
 from allocentric.datasets.audit import ShortcutError
 from allocentric.datasets.export import load_scene, load_set
-from allocentric.datasets.recipe import MakeRecipe, make, set_folder
+from allocentric.datasets.make import make
+from allocentric.datasets.recipe import MakeRecipe, set_folder
 from allocentric.datasets.selection import ShortageError
 from allocentric.datasets.trace import verify
 
@@ -149,7 +150,7 @@ def test_resume_redoes_torn_shards_and_keeps_whole_ones(made, tmp_path, monkeypa
         real(job, scene_id)
         done.append(scene_id)
 
-    monkeypatch.setattr("allocentric.datasets.recipe.make_shard", stopping)
+    monkeypatch.setattr("allocentric.datasets.make.make_shard", stopping)
     with pytest.raises(KeyboardInterrupt):
         make(recipe(source), target)
     assert not (target / "README.md").exists()
@@ -157,7 +158,7 @@ def test_resume_redoes_torn_shards_and_keeps_whole_ones(made, tmp_path, monkeypa
     torn.write_bytes(torn.read_bytes()[: torn.stat().st_size // 2])
     changed = shards.shard_path(target, "room002")
     changed.write_text(changed.read_text().replace("chair", "couch"))
-    monkeypatch.setattr("allocentric.datasets.recipe.make_shard", real)
+    monkeypatch.setattr("allocentric.datasets.make.make_shard", real)
     assert make(recipe(source), target).scenes_made == 8 - 5 + 2
     assert_same_folders(folder, target)
 
@@ -204,7 +205,7 @@ def test_work_begun_with_another_recipe_or_version_is_not_mixed(made, tmp_path, 
         make(recipe(source, types={"object_counting": 50}), tmp_path / "set")
     with pytest.raises(DataError, match="the beginning of a set with another recipe"):
         make(recipe(source), tmp_path / "set")
-    monkeypatch.setattr("allocentric.datasets.recipe.__version__", "0.0.1")
+    monkeypatch.setattr("allocentric.datasets.make.__version__", "0.0.1")
     with pytest.raises(DataError, match="another version of allocentric"):
         make(recipe(source, types={"object_counting": 50}), tmp_path / "set")
 
@@ -277,7 +278,7 @@ def test_two_processes_do_not_share_a_folder(made, tmp_path, monkeypatch):
             make(recipe(source), tmp_path / "set")
         real(job, scene_id)
 
-    monkeypatch.setattr("allocentric.datasets.recipe.make_shard", nested)
+    monkeypatch.setattr("allocentric.datasets.make.make_shard", nested)
     make(recipe(source), tmp_path / "set")
 
 
@@ -312,8 +313,9 @@ def test_sigkill_at_any_point_and_the_same_set(
         textwrap.dedent(f"""
         import sys
         from pathlib import Path
-        from allocentric.core.config import load_recipe, settings_from_mapping
-        from allocentric.datasets.recipe import MakeRecipe, make
+        from allocentric.core.config import settings_from_mapping
+        from allocentric.datasets.make import make
+        from allocentric.datasets.recipe import MakeRecipe
         if __name__ == "__main__":
             recipe = settings_from_mapping(MakeRecipe, {small.model_dump(mode="json")!r}, where="test")
             print("begin", flush=True)

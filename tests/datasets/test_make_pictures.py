@@ -15,7 +15,8 @@ from allocentric.core.config import settings_from_mapping
 from allocentric.core.errors import DataError
 from allocentric.datasets import shards
 from allocentric.datasets.export import load_set
-from allocentric.datasets.recipe import MakeRecipe, make
+from allocentric.datasets.make import make
+from allocentric.datasets.recipe import MakeRecipe
 
 TYPES = {"object_size_estimation": 8, "object_abs_distance": 8, "obj_appearance_order": 2}
 
@@ -90,7 +91,7 @@ def test_two_workers_write_the_same_pictures(made, tmp_path):
 def test_a_lost_frame_is_drawn_again(made, tmp_path, monkeypatch):
     folder, metadata = made
     stop = pytest.MonkeyPatch()
-    stop.setattr("allocentric.datasets.recipe._assemble", lambda plan, progress: 1 / 0)
+    stop.setattr("allocentric.datasets.make._assemble", lambda plan, progress: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         make(recipe(metadata), tmp_path / "set")
     stop.undo()
