@@ -198,6 +198,8 @@ def evaluate_recipe(
         terminal.print_json({"folder": str(result.folder), "report": str(page), **result.results})
     else:
         _print_leaderboard(result.results, notes=[f"run: {result.folder}", f"page: {page}"])
+    if result.exit_code:
+        terminal.say(f"some items failed, see {result.folder / 'log.txt'}; the same command asks them again")
     return result.exit_code
 
 

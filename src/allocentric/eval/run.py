@@ -210,15 +210,16 @@ class _Work:
             self.asked += len(batch)
             answers.update({q.item.id: r for q, r in zip(batch, responses, strict=True)})
             self.progress.advance(len(batch), status.text())
-            self._watch_failures(contestant.label, responses)
+            self._watch_failures(contestant.label, batch, responses)
 
-    def _watch_failures(self, label: str, responses: Sequence[Response]) -> None:
-        for response in responses:
+    def _watch_failures(self, label: str, batch: Sequence[_Question], responses: Sequence[Response]) -> None:
+        for question, response in zip(batch, responses, strict=True):
             self._failures_in_a_row = self._failures_in_a_row + 1 if failed(response) else 0
+            if failed(response):
+                self.log.say(f"{label}: item {question.item.id} failed: {_reason(response)}")
         if self._failures_in_a_row >= self.job.recipe.stop_after_failures:
-            reason = " ".join((responses[-1].error or "no reason given").split())
             raise UserError(
-                f"{label} failed {self._failures_in_a_row} times in a row, last: {reason}; "
+                f"{label} failed {self._failures_in_a_row} times in a row, last: {_reason(responses[-1])}; "
                 f"answers so far are kept in {self.log.folder}: repeat the command to continue"
             )
 
@@ -274,6 +275,10 @@ def by_scene(questions: Sequence[_Question]) -> Iterator[_Question]:
     for question in questions:
         position.setdefault(question.item.scene_id, len(position))
     return iter(sorted(questions, key=lambda question: position[question.item.scene_id]))
+
+
+def _reason(response: Response) -> str:
+    return " ".join((response.error or "no reason given").split())
 
 
 def _sampling(job: Plan) -> Sampling:
