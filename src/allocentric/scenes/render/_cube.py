@@ -40,6 +40,7 @@ class CubePass:
         self._vertices = context.buffer(stream.tobytes())
         self._capacity = 0
         self._indices: Any = None
+        self._array: Any = None
         self._shader = _gl.program(context, "cube", "cube", {})
         empty = _gl.program(context, "full", "background", {"OUT_ID": 0, "FULL_DEPTH": 1.0}, parts=("shade",))
         self._empty = context.vertex_array(empty, [])

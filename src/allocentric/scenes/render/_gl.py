@@ -19,9 +19,11 @@ def open_context() -> Any:
     """
     import moderngl
 
+    backend: Any = "egl"  # the stub of the library asks for a mapping
+
     try:
-        return moderngl.create_context(standalone=True, backend="egl", require=430)
-    except Exception as error:  # noqa: BLE001 - the driver layer raises bare Exception, ImportError and ValueError
+        return moderngl.create_context(standalone=True, backend=backend, require=430)
+    except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
             f"the renderer 'raster' needs OpenGL 4.3 over EGL, which does not start here ({reason}); "

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from allocentric.core.types import FloatArray
 from allocentric.scenes.render import _gl
 from allocentric.scenes.render._views import ClipView
 from allocentric.scenes.render.flatten import FlatScene
@@ -66,7 +67,7 @@ class Silhouettes:
         context.depth_func, context.front_face, context.cull_face = "<", "cw", "back"
 
 
-def apart(objects: NDArray[np.int64], bounds_m: NDArray[np.float32], eye_m: NDArray[np.float64]) -> list[list[int]]:
+def apart(objects: NDArray[np.int64], bounds_m: NDArray[np.float32], eye_m: FloatArray) -> list[list[int]]:
     """Groups of objects whose bounding spheres are seen in disjoint cones from `eye_m`."""
     low, high = bounds_m[objects, 0].astype(float), bounds_m[objects, 1].astype(float)
     towards = (low + high) / 2 - eye_m

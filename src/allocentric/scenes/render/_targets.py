@@ -6,6 +6,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from allocentric.scenes.render.contract import Channel, Frame
 
@@ -53,7 +54,7 @@ class Target:
         for location, name in enumerate(self._outputs):
             count, kind = _KINDS[name]
             if count == 1:
-                array = np.empty(self._size, np.int32 if kind == "i4" else np.float32)
+                array: NDArray[Any] = np.empty(self._size, np.int32 if kind == "i4" else np.float32)
                 got["id" if kind == "i4" else "depth_m"] = array
             else:
                 array = self._scratch[name]

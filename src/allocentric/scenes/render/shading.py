@@ -58,7 +58,7 @@ class Look:
     ) -> _Hits:
         index = triangle[hit].astype(np.int64)
         grid = rays.reshape(camera.height_px, camera.width_px, 6)
-        steps = [np.gradient(grid, axis=axis).reshape(-1, 6)[hit] for axis in (1, 0)]
+        steps = [np.asarray(np.gradient(grid, axis=axis)).reshape(-1, 6)[hit] for axis in (1, 0)]
         direction, far = rays[hit, 3:], distance[hit][:, None]
         normal = self._flat.face_normals[index]
         slope = np.einsum("ij,ij->i", normal, direction)[:, None]

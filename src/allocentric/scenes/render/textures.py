@@ -90,7 +90,8 @@ def _gap(at: Array, width: float) -> Array:
 
 
 def _per_cell(rng: np.random.Generator, column: Array, row: Array, columns: int, rows: int) -> Array:
-    return rng.random((rows, columns))[np.floor(row).astype(int) % rows, np.floor(column).astype(int) % columns]
+    tone: Array = rng.random((rows, columns))[np.floor(row).astype(int) % rows, np.floor(column).astype(int) % columns]
+    return tone
 
 
 def _planks(u: Array, v: Array, rng: np.random.Generator) -> Layers:
@@ -103,6 +104,7 @@ def _planks(u: Array, v: Array, rng: np.random.Generator) -> Layers:
 
 
 def _wood(u: Array, v: Array, rng: np.random.Generator) -> Layers:
+    del v
     warp = noise(rng, (3, 2), 3)
     rings = 0.5 + 0.5 * np.sin(2 * np.pi * (u * 8 + 1.6 * warp))
     grain = noise(rng, (64, 3), 3)
@@ -146,11 +148,13 @@ def _marble(u: Array, v: Array, rng: np.random.Generator) -> Layers:
 
 
 def _carpet(u: Array, v: Array, rng: np.random.Generator) -> Layers:
+    del v
     fibre = rng.random(u.shape)
     return 0.5 * noise(rng, (16, 16), 4) + 0.5 * fibre, 0.5 + 0.14 * (fibre - 0.5), np.zeros_like(u)
 
 
 def _leaves(u: Array, v: Array, rng: np.random.Generator) -> Layers:
+    del u
     blade = noise(rng, (12, 12), 3)
     edge = np.abs(blade - 0.5) * 2
     return np.clip(edge * 1.4, 0, 1), 0.38 + 0.3 * blade, np.zeros_like(v)
