@@ -125,7 +125,7 @@ void main() {
     int lamp = int(look.w & 65535u) - 1;
     vec4 to_lamp = lamp < 0 ? vec4(0.0, 0.0, 1.0, 0.0) : vec4(lamps[lamp].xyz - point.xyz, lamps[lamp].w);
 #ifdef SHADOWS
-    vec3 sun_at = (sun_from_world * vec4(point.xyz + plane.xyz * 0.004, 1.0)).xyz;
+    vec3 sun_at = (sun_from_world * vec4(point.xyz + plane.xyz * SHADOW_LIFT_M, 1.0)).xyz;
 #else
     vec3 sun_at = vec3(0.0);
 #endif

@@ -9,6 +9,8 @@ uniform vec3 lamp_color;
 uniform vec3 horizon_color;
 uniform vec3 zenith_color;
 uniform vec4 display_curve;  // exposure, white, white + shoulder, gloss
+// Shadows are looked up this far above a surface, so that thin things do not shade themselves.
+#define SHADOW_LIFT_M 0.02
 #ifdef SHADOWS
 uniform sampler2DShadow sun_shadow;
 uniform sampler2DShadow lamp_shadow;
@@ -36,7 +38,7 @@ float lamp_visibility(vec3 to_lamp, int lamp) {
     if (drop <= 0.05 || max(abs(at.x), abs(at.y)) > 0.995) return 1.0;
     float edge = lamp_map.x;
     vec2 tile = vec2(mod(float(lamp), edge), floor(float(lamp) / edge));
-    return texture(lamp_shadow, vec3((tile + 0.5 + 0.5 * at) / edge, lamp_map.z - lamp_map.w / drop));
+    return texture(lamp_shadow, vec3((tile + 0.5 + 0.5 * at) / edge, lamp_map.z - lamp_map.w / (drop - 0.01)));
 }
 #endif
 
@@ -50,7 +52,7 @@ vec3 lit(vec3 albedo, float gloss, vec3 n, vec3 to_eye, vec4 to_lamp, int lamp, 
     float strength = facing * step(1e-9, to_lamp.w) / (1.0 + squared * to_lamp.w);
 #ifdef SHADOWS
     if (sun > 0.0) sun *= texture(sun_shadow, sun_at);
-    if (strength > 0.0) strength *= lamp_visibility(to_lamp.xyz, lamp);
+    if (strength > 0.0) strength *= lamp_visibility(to_lamp.xyz - n * SHADOW_LIFT_M, lamp);
 #endif
     light += sun * sun_color;
     vec3 half_way = to_lamp.xyz * inverse + to_eye * inversesqrt(dot(to_eye, to_eye) + 1e-6);
