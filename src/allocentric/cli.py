@@ -37,6 +37,8 @@ def main() -> None:
     """Entry point: maps errors to one line and an exit code."""
     try:
         code = app(standalone_mode=False)
+        if code == EXIT_INTERRUPTED:  # Typer's own answer to Ctrl-C
+            raise KeyboardInterrupt
     except UserError as error:
         terminal.say(f"error: {error}")
         code = error.exit_code
