@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from allocentric.core.errors import UserError, suggestion
 from allocentric.core.types import Unreadable
 
@@ -38,6 +40,7 @@ _ACTION = re.compile(rf"\b(rotate|submit)\s*\(\s*({_NUMBER})\s*°?\s*,\s*({_NUMB
 _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 _WHOLE = re.compile(r"\s*<think>(?:(?!</?think>|</?answer>).)*</think>\s*<answer>([^<]*)</answer>\s*", re.DOTALL)
 _CALL = re.compile(r"(rotate|submit)\(([^(),]*),([^(),]*)\)")
+_ROUNDING = 1e-9  # of degrees that were radians
 _LARGEST_DIGITS = 12  # whole numbers beyond this are no angles anybody means
 
 
@@ -50,7 +53,7 @@ def parse_action(text: str, version: str) -> HeadAction | Unreadable:
 
 def text_from_action(action: HeadAction, thought: str = "") -> str:
     """The text form of an action, in degrees; what every parser reads back where the angles are whole."""
-    yaw, pitch = (_shortest(math.degrees(angle)) for angle in (action.yaw_rad, action.pitch_rad))
+    yaw, pitch = (shortest(math.degrees(angle)) for angle in (action.yaw_rad, action.pitch_rad))
     return f"<think>{thought}</think><answer>{action.kind}({yaw},{pitch})</answer>"
 
 
@@ -69,20 +72,33 @@ def _hstar_v1(text: str) -> HeadAction | Unreadable:
 
 
 def _strict_v1(text: str) -> HeadAction | Unreadable:
-    whole = _WHOLE.fullmatch(text)
-    if whole is None:
-        return Unreadable("expected <think>...</think><answer>...</answer> and nothing else")
-    call = _ACTION.fullmatch(whole[1].strip())
+    answer = strict_answer(text)
+    if isinstance(answer, Unreadable):
+        return answer
+    call = _ACTION.fullmatch(answer)
     if call is None:
-        several = len(_ACTION.findall(whole[1])) > 1
-        return Unreadable("more than one action" if several else f"not an action: {whole[1].strip()[:60]!r}")
+        several = len(_ACTION.findall(answer)) > 1
+        return Unreadable("more than one action" if several else f"not an action: {answer[:60]!r}")
     return _action(*call.groups())
 
 
 def _lenient_v1(text: str) -> HeadAction | Unreadable:
-    answers = _ANSWER.findall(text)
-    calls = _ACTION.findall(answers[-1] if answers else text)
+    calls = _ACTION.findall(lenient_answer(text))
     return _action(*calls[-1]) if calls else Unreadable("no rotate(yaw,pitch) or submit(yaw,pitch) in the text")
+
+
+def strict_answer(text: str) -> str | Unreadable:
+    """The answer of a text that is one think part and one answer and nothing else."""
+    whole = _WHOLE.fullmatch(text)
+    if whole is None:
+        return Unreadable("expected <think>...</think><answer>...</answer> and nothing else")
+    return whole[1].strip()
+
+
+def lenient_answer(text: str) -> str:
+    """The last answer of a text, or all of it where it has none."""
+    answers = _ANSWER.findall(text)
+    return str(answers[-1]) if answers else text
 
 
 PARSERS: Mapping[str, Callable[[str], HeadAction | Unreadable]] = {
@@ -99,5 +115,7 @@ def _action(kind: str, yaw: str, pitch: str) -> HeadAction | Unreadable:
     return HeadAction("rotate" if kind.lower() == "rotate" else "submit", *angles)
 
 
-def _shortest(angle: float) -> str:
-    return f"{round(angle, 6):g}" if abs(angle - round(angle)) > 1e-6 else str(round(angle))
+def shortest(angle: float) -> str:
+    """A number without exponent, whole where it is so but for rounding, else with every digit that matters."""
+    whole = round(angle)
+    return str(whole) if abs(angle - whole) <= _ROUNDING else np.format_float_positional(angle, trim="-")

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ from allocentric.core.errors import DataError
 from allocentric.core.types import (
     Answer,
     Camera,
+    Episode,
     Evidence,
+    Image,
     Item,
     Object,
     Opening,
@@ -30,6 +32,7 @@ from allocentric.core.types import (
     Scene,
     Score,
     Step,
+    Turn,
     Unreadable,
     View,
     Visibility,
@@ -221,6 +224,105 @@ def item_id(
     """Content hash (16 hexadecimal digits) of what is asked; `views` are names or digests of the pictures."""
     content = [kind, scene_id, prompt, list(choices), answer_to_record(gold), list(views)]
     return digest(content, length=16)
+
+
+# --------------------------------------------------------------------------------------------------------- episodes
+
+_LARGEST_WRITTEN = 64
+"""Values of an array that is written out; larger ones are named by their digest."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayRef:
+    """An array that was seen but isn't kept: a picture, a depth map."""
+
+    sha256: str
+    """Of its shape, type and bytes."""
+    shape: tuple[int, ...]
+    """(H, W, 3) for pictures."""
+    dtype: str
+    """NumPy's name of the type."""
+    path: str | None = None
+    """Where it was saved, as POSIX text."""
+
+
+def episode_to_record(episode: Episode, *, picture: Callable[[Image], str | None] | None = None) -> Record:
+    """An episode as JSON values: small arrays written out, pictures and other large ones as digests.
+
+    Args:
+        episode: Observations, actions and infos may hold texts, numbers, arrays, mappings and sequences.
+        picture: Saves a picture (H, W, 3) and returns its path, or None.
+
+    Raises:
+        DataError: A value has another type.
+    """
+    steps = [
+        {
+            "observation": _plain(turn.observation, picture),
+            "text": turn.text,
+            "action": _plain(turn.action, picture),
+            "reward": float(turn.reward),
+            "terminated": bool(turn.terminated),
+            "truncated": bool(turn.truncated),
+            "info": _plain(turn.info, picture),
+        }
+        for turn in episode.steps
+    ]
+    return {"seed": episode.seed, "outcome": _plain(episode.outcome, picture), "steps": steps}
+
+
+def episode_from_record(record: Mapping[str, Any]) -> Episode:
+    """Inverse of `episode_to_record`, with an `ArrayRef` for a large array. DataError where a field is missing."""
+    try:
+        steps = tuple(Turn(**{key: _unplain(value) for key, value in step.items()}) for step in record["steps"])
+        return Episode(steps=steps, seed=record["seed"], outcome=_unplain(record["outcome"]))
+    except KeyError as error:
+        raise DataError(f"an episode's field {error} is missing") from None
+    except TypeError as error:
+        raise DataError(f"a step of an episode has wrong fields: {error}") from None
+
+
+def _plain(value: Any, picture: Callable[[Image], str | None] | None) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if np.isfinite(value) else {"$float": str(value)}
+    if isinstance(value, np.ndarray):
+        return _array_to_record(value, picture)
+    if isinstance(value, ArrayRef):
+        return {"$array": {key: part for key, part in asdict(value).items() if part is not None}}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part, picture) for key, part in value.items()}
+    if isinstance(value, Sequence):
+        return [_plain(part, picture) for part in value]
+    raise DataError(f"a {type(value).__name__} can't be part of an episode's record; expected text, numbers or arrays")
+
+
+def _array_to_record(array: Any, picture: Callable[[Image], str | None] | None) -> Record:
+    if array.size <= _LARGEST_WRITTEN:
+        return {"$values": _plain(array.tolist(), None), "dtype": str(array.dtype)}
+    head = f"{array.shape} {array.dtype} ".encode()
+    known: Record = {"sha256": hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()}
+    known |= {"shape": list(array.shape), "dtype": str(array.dtype)}
+    is_picture = array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3
+    path = picture(array) if picture is not None and is_picture else None
+    return {"$array": known if path is None else {**known, "path": path}}
+
+
+def _unplain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_unplain(part) for part in value]
+    if not isinstance(value, Mapping):
+        return value
+    if "$float" in value:
+        return float(value["$float"])
+    if "$values" in value:
+        return np.array(_unplain(value["$values"]), dtype=value["dtype"])
+    if "$array" in value:
+        return ArrayRef(**{**value["$array"], "shape": tuple(value["$array"]["shape"])})
+    return {key: _unplain(part) for key, part in value.items()}
 
 
 # ----------------------------------------------------------------------------------------------------------- scenes
