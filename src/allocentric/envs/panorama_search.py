@@ -17,9 +17,17 @@ from pydantic import Field
 
 from allocentric.core.config import Settings as BaseSettings
 from allocentric.core.config import settings_from_mapping
-from allocentric.core.errors import DataError, SettingsError, UserError
+from allocentric.core.errors import DataError, SettingsError
 from allocentric.core.types import Image
-from allocentric.envs.panorama.protocols import PROTOCOLS, Heading, SearchProtocol, StrictV1, require_protocol
+from allocentric.envs.errors import EpisodeOverError
+from allocentric.envs.panorama.protocols import (
+    PROTOCOLS,
+    Heading,
+    SearchProtocol,
+    StrictV1,
+    distance_to_view,
+    require_protocol,
+)
 from allocentric.envs.panorama.tasks import Kind, Task, read_tasks
 from allocentric.envs.panorama.views import PanoramaStore, ViewEngine, ViewGeometry
 from allocentric.envs.text_space import Instruction
@@ -33,10 +41,6 @@ _GREEN = (0, 255, 0)
 
 Observation = dict[str, Any]
 Info = dict[str, Any]
-
-
-class EpisodeOverError(UserError):
-    """An action came after the end of the episode, or before its start."""
 
 
 class Settings(BaseSettings):
@@ -123,7 +127,7 @@ class PanoramaSearch(gymnasium.Env[Observation, dict[str, Any]]):
     def step(self, action: Mapping[str, Any]) -> tuple[Observation, float, bool, bool, Info]:
         """Rotate, submit or spend the turn. EpisodeOverError after the end."""
         if self._over:
-            raise EpisodeOverError("the episode is over, or none has begun; call reset() to start the next one")
+            raise EpisodeOverError
         kind, yaw_rad, pitch_rad = _parts(action)
         self._turns += 1
         verdict, problem = None, None
@@ -154,6 +158,16 @@ class PanoramaSearch(gymnasium.Env[Observation, dict[str, Any]]):
     def target(self) -> Heading:
         """The middle of the current task's window: for baselines that know it."""
         return self.protocol.target()
+
+    def sighted(self) -> Heading | None:
+        """The middle of the window where the current view shows it: for baselines that recognise everything."""
+        target = self.protocol.target()
+        shown = distance_to_view(self.view_geometry, self.protocol.heading, target) == 0.0
+        return target if shown else None
+
+    def chance(self) -> float:
+        """Probability that a direction drawn uniformly from the sphere solves the current task."""
+        return self.protocol.chance()
 
     def _choose(self, seed: int | None, options: dict[str, Any]) -> int:
         unknown = set(options) - {"task"}

@@ -70,7 +70,7 @@ class Floor:
         return np.asarray(inside & self.free[clipped[..., 0], clipped[..., 1]])
 
     def field(self, goals: Mask) -> DistanceField:
-        """Shortest ways to the cells of a mask (R, C); computed once per mask. ValueError where none of them is free."""
+        """Shortest ways to the cells of a mask (R, C), kept for the next time. ValueError where none is free."""
         goals = goals & self.free
         key = np.packbits(goals).tobytes()
         if key in self._fields:
@@ -124,7 +124,7 @@ class Floor:
         )
         distance = np.full(self.free.shape, np.inf)
         distance[self.free] = found
-        next_cell = np.stack(np.indices(self.free.shape), axis=-1)
+        next_cell = np.moveaxis(np.indices(self.free.shape), 0, -1).copy()
         known = before >= 0
         next_cell[tuple(self.cells[known].T)] = self.cells[before[known]]
         return DistanceField(distance, next_cell)

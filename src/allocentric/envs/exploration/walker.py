@@ -15,7 +15,6 @@ Collision = Literal["stop", "slide"]
 """`stop`: a step ends where the body meets something. `slide`: what is left of it goes on along x or y."""
 
 _SAMPLES_PER_CELL = 4
-_MOVED_M = 1e-9
 
 
 class Pose(NamedTuple):
@@ -51,8 +50,6 @@ class Step(NamedTuple):
 
     pose: Pose
     """Afterwards."""
-    length_m: float
-    """Way walked; of a slide, the way along its bends."""
     collided: bool
     """Something stood in the way."""
 
@@ -65,29 +62,26 @@ def stepped(floor: Floor, pose: Pose, length_m: float, collision: Collision) -> 
     points = start + np.linspace(0.0, 1.0, count + 1)[1:, None] * delta
     free = floor.is_free(points)
     if free.all():
-        return Step(_at(pose, points[-1]), length_m, False)
+        return Step(_at(pose, points[-1]), False)
     clear = int(np.argmin(free))  # samples before the first that is not free
     end = points[clear - 1] if clear else start
-    walked = length_m * clear / count
     if collision == "slide":
-        end, slid = _slide(floor, end, delta / count, count - clear)
-        walked += slid
-    return Step(_at(pose, end), walked, True)
+        end = _slide(floor, end, delta / count, count - clear)
+    return Step(_at(pose, end), True)
 
 
 def _at(pose: Pose, xy_m: Array) -> Pose:
     return pose._replace(x_m=float(xy_m[0]), y_m=float(xy_m[1]))
 
 
-def _slide(floor: Floor, point: Array, part: Array, count: int) -> tuple[Array, float]:
+def _slide(floor: Floor, point: Array, part: Array, count: int) -> Array:
     """Go on in `count` parts, each along both axes where that is free, else along the longer axis, else the other."""
     longer_first = np.argsort(-np.abs(part))
     tries = [part] + [np.where(np.arange(2) == axis, part, 0.0) for axis in longer_first]
-    walked = 0.0
     for _ in range(count):
         candidates = point + tries
         way = next((k for k, free in enumerate(floor.is_free(candidates)) if free), None)
-        if way is None or (moved := float(np.hypot(*tries[way]))) < _MOVED_M:
+        if way is None:
             break
-        point, walked = candidates[way], walked + moved
-    return point, walked
+        point = candidates[way]
+    return point

@@ -1,0 +1,55 @@
+"""Pictures from where the walker stands; nothing is built before the first is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from allocentric.core.catalog import RENDERERS
+from allocentric.core.config import settings_from_mapping
+from allocentric.core.geometry import camera_at, pinhole_intrinsics
+from allocentric.core.types import Camera, Scene
+from allocentric.envs.exploration.walker import Pose
+from allocentric.scenes.render.contract import Channel, Frame, Renderer
+
+
+class Eyes:
+    """A pinhole camera at eye height, drawing with one renderer at a time: that of the scene last looked at."""
+
+    def __init__(self, *, renderer: str, width_px: int, height_px: int, fov_rad: float, eye_height_m: float) -> None:
+        self._renderer_name = RENDERERS.resolve(renderer)
+        self._size_px = (width_px, height_px)
+        self._intrinsics_px = pinhole_intrinsics(width_px, height_px, fov_rad)
+        self._eye_height_m = eye_height_m
+        self._scene: Scene | None = None
+        self._renderer: Renderer | None = None
+
+    def camera(self, pose: Pose, floor_z_m: float) -> Camera:
+        """The camera of a pose."""
+        eye = [pose.x_m, pose.y_m, floor_z_m + self._eye_height_m]
+        return Camera(
+            world_from_camera=camera_at(eye, pose.heading_rad, pose.pitch_rad),
+            width_px=self._size_px[0],
+            height_px=self._size_px[1],
+            intrinsics_px=self._intrinsics_px,
+        )
+
+    def see(self, scene: Scene, pose: Pose, floor_z_m: float, channels: Sequence[Channel]) -> Frame:
+        """What a pose sees."""
+        return self._of(scene).render(self.camera(pose, floor_z_m), channels)
+
+    def close(self) -> None:
+        """Release the renderer; the next look builds another."""
+        if self._renderer is not None:
+            self._renderer.close()
+        self._renderer, self._scene = None, None
+
+    def _of(self, scene: Scene) -> Renderer:
+        if self._renderer is None or self._scene is not scene:
+            self.close()
+            module: Any = RENDERERS.load(self._renderer_name)
+            settings = settings_from_mapping(module.Settings, {}, where=f"renderer {self._renderer_name}")
+            self._renderer = module.build(scene, settings)
+            self._scene = scene
+        assert self._renderer is not None
+        return self._renderer
