@@ -39,6 +39,8 @@ GLOSS = 0.35
 """Strength of the highlight of a lamp on a surface of roughness 0."""
 LAMP_TANGENT = 6.0
 """Steepest slope (sideways over down) at which a lamp's shadows are computed; higher up the walls all is lit."""
+SHADOW_LIFT_M = 0.02
+"""Shadows are looked up this far above a surface, so that thin things do not shade themselves."""
 _FIXTURE_M = 0.15
 _PANES = ("window", "glass", "skylight")
 _DROP_M = 0.30

@@ -258,7 +258,7 @@ class _Variant:
 def _light_defines(lamps: lights.Lamps, shadows: ShadowMaps | None) -> dict[str, object]:
     defines: dict[str, object] = {"MAX_LAMPS": max(1, len(lamps.reach_m))}
     if shadows is not None:
-        defines["SHADOWS"] = 1
+        defines |= {"SHADOWS": 1, "SHADOW_LIFT_M": lights.SHADOW_LIFT_M}
     return defines
 
 

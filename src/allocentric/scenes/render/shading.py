@@ -17,8 +17,6 @@ Occluded = Callable[[str, Float32, Float32], NDArray[np.bool_]]
 """Which light ("sun" or "lamps"), rays (N, 6) with unit directions, lengths (N,) -> whether each is blocked."""
 
 _MISS = np.uint32(0xFFFFFFFF)
-_LIFT_M = 0.004
-"""Shadow rays start this far above the surface."""
 
 
 class _Hits(NamedTuple):
@@ -112,7 +110,9 @@ class Look:
         lit = np.flatnonzero(strength > 0)
         if self._occluded is not None and len(lit):
             rays = np.empty((len(lit), 6), dtype=np.float32)
-            rays[:, :3] = hits.point[lit] + self._flat.face_normals[hits.triangle[lit]] * np.float32(_LIFT_M)
+            rays[:, :3] = hits.point[lit] + self._flat.face_normals[hits.triangle[lit]] * np.float32(
+                lights.SHADOW_LIFT_M
+            )
             rays[:, 3:] = lights.SUN_DIRECTION
             strength[lit[self._occluded("sun", rays, np.full(len(lit), np.inf, np.float32))]] = 0
         return np.asarray(strength, np.float32)
@@ -138,7 +138,7 @@ class Look:
         if self._occluded is None or not len(lit):
             return
         rays = np.empty((len(lit), 6), dtype=np.float32)
-        rays[:, :3] = hits.point[lit] + self._flat.face_normals[hits.triangle[lit]] * np.float32(_LIFT_M)
+        rays[:, :3] = hits.point[lit] + self._flat.face_normals[hits.triangle[lit]] * np.float32(lights.SHADOW_LIFT_M)
         rays[:, 3:] = _unit(to_lamp[lit])
         far = np.linalg.norm(to_lamp[lit], axis=1) - np.float32(0.05)
         strength[lit[self._occluded("lamps", rays, far)]] = 0

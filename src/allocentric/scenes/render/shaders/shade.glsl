@@ -9,8 +9,6 @@ uniform vec3 lamp_color;
 uniform vec3 horizon_color;
 uniform vec3 zenith_color;
 uniform vec4 display_curve;  // exposure, white, white + shoulder, gloss
-// Shadows are looked up this far above a surface, so that thin things do not shade themselves.
-#define SHADOW_LIFT_M 0.02
 #ifdef SHADOWS
 uniform sampler2DShadow sun_shadow;
 uniform sampler2DShadow lamp_shadow;

@@ -34,6 +34,6 @@ void main() {
     colors = in_colors;
     object_lamp = in_object_lamp;
 #ifdef SHADOWS
-    sun_at = (sun_from_world * vec4(in_position + in_face_normal * 0.02, 1.0)).xyz;
+    sun_at = (sun_from_world * vec4(in_position + in_face_normal * SHADOW_LIFT_M, 1.0)).xyz;
 #endif
 }
