@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from allocentric.agents.models._pictures import picture
 from allocentric.core import config
 from allocentric.core.errors import DataError
+from allocentric.core.pictures import picture
 from allocentric.core.types import Item, View
 from allocentric.eval.video import sampled_digest, video_frames, video_index
 from allocentric.scenes.trajectory import sample_frames

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from allocentric.agents.models._pictures import picture
 from allocentric.core.errors import DataError
+from allocentric.core.pictures import picture
 from allocentric.core.types import Item, View
 from allocentric.eval.frames import evenly_spaced, load_views
 

@@ -15,9 +15,9 @@ from pydantic import Field
 
 from allocentric.agents.models import _checkpoint
 from allocentric.agents.models._draws import item_generator
-from allocentric.agents.models._pictures import picture
 from allocentric.core import config
 from allocentric.core.errors import DataError, UserError
+from allocentric.core.pictures import picture
 from allocentric.core.types import Item, Model, Prompt, Response, Sampling, View
 
 _log = logging.getLogger(__name__)

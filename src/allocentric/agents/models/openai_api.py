@@ -23,9 +23,9 @@ from PIL import Image as PillowImage
 from pydantic import Field
 
 from allocentric.agents.models._draws import item_generator
-from allocentric.agents.models._pictures import picture
 from allocentric.core import config
 from allocentric.core.errors import DataError, MissingPackageError, UserError
+from allocentric.core.pictures import picture
 from allocentric.core.types import Item, Model, Prompt, Response, View
 
 _log = logging.getLogger(__name__)
