@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,11 +75,17 @@ class _Sight:
     """What one panorama shows."""
 
     scene: Scene
+    position_m: tuple[float, float, float]
+    heading_rad: float  # of the panorama's centre column, counter-clockwise from +x
     ids: NDArray[np.int32]  # (H, W)
     yaw_rad: NDArray[np.float64]  # (W,) in the panorama
     pitch_rad: NDArray[np.float64]  # (H,)
     solid_sr: NDArray[np.float64]  # (H,) of a pixel
     visible: dict[int, float]  # share of the silhouette by index of the objects that may be targets or landmarks
+
+    def pose_record(self) -> dict[str, Any]:
+        """Where the panorama was taken, for the annotation file."""
+        return {"position_m": [round(part, 4) for part in self.position_m], "heading_rad": round(self.heading_rad, 6)}
 
 
 def stations_of(
@@ -118,7 +125,8 @@ def _look(
     room: Room,
     settings: StationSettings,
 ) -> tuple[Image, _Sight]:
-    position = [*walkable.world_from_cell(cell), room.floor_z_m + settings.eye_height_m]
+    x_m, y_m = walkable.world_from_cell(cell)
+    position = (float(x_m), float(y_m), float(room.floor_z_m + settings.eye_height_m))
     width, height = settings.width_px, settings.width_px // 2
     pose = camera_at(position, heading_rad)
     camera = Camera(model="equirectangular", world_from_camera=pose, width_px=width, height_px=height)
@@ -142,7 +150,7 @@ def _look(
     silhouettes = renderer.silhouette_px(camera, targets)
     shares = {k: float(pixels[k] / max(1, alone)) for k, alone in zip(targets, silhouettes, strict=True)}
     visible = {k: share for k, share in shares.items() if share >= settings.min_visible}
-    return frame.rgb, _Sight(scene, frame.id, yaw, pitch, solid, visible)
+    return frame.rgb, _Sight(scene, position, heading_rad, frame.id, yaw, pitch, solid, visible)
 
 
 # ---------------------------------------------------------------------------------------------------------- objects
@@ -170,6 +178,7 @@ def _object_annotations(sight: _Sight, rng: np.random.Generator, settings: Stati
                 initial_yaw=DEFAULT_START_YAWS,
                 level=tuple(object_level(share) for share in shares),
                 extra={
+                    **sight.pose_record(),
                     "object": thing.id,
                     "pixels": int(mask.sum()),
                     "visible": round(sight.visible[int(index)], 4),
@@ -282,6 +291,7 @@ def _path_annotation(
         initial_yaw=DEFAULT_START_YAWS,
         level=(path_level(cue=landmark is not None, agrees=agrees),) * len(DEFAULT_START_YAWS),
         extra={
+            **sight.pose_record(),
             "room": goal.id,
             "cue": None if landmark is None else sight.scene.objects[landmark].id,
             "agrees": agrees,
