@@ -153,6 +153,8 @@ def smooth_route(graph: RouteGraph, cells: Cells, *, rounding: float, comfortabl
         comfortable: Shortcuts keep this clearance in cells, or the route's own where that is smaller.
     """
     pulled = _dense(_pull(graph, cells, comfortable))
+    if not is_free(graph.free, pulled).all():  # a shortcut was sampled on both sides of a corner, the line on it
+        pulled = _dense(np.asarray(cells, dtype=float))
     if len(pulled) < 3:
         return pulled
     spacing = float(np.mean(np.linalg.norm(np.diff(pulled, axis=0), axis=1)))
