@@ -163,6 +163,11 @@ def test_ndtw_of_a_hand_computed_walk() -> None:
     assert sdtw(False, costs, threshold=3) == 0.0
 
 
+def test_a_reference_out_of_reach_is_worth_nothing() -> None:
+    assert ndtw([[0.0, np.inf]], threshold=3) == 0.0
+    assert ndtw([[0.0]], threshold=3) == 1.0
+
+
 def test_order_matters_to_ndtw() -> None:
     loop = np.array([[0.0, 0], [4, 0], [4, 4], [0, 4], [0, 0]])
     # the same places backwards: both wait a corner's diagonal (4 sqrt 2) at two opposite corners

@@ -259,6 +259,45 @@ def test_multimatch_tends_to_the_published_package(frame: Frame) -> None:
         assert list(small_multimatch(first, second, 1e-4, frame)) == pytest.approx(list(expected), abs=1e-6)
 
 
+def planar_simplified(flat: np.ndarray, amplitude: float, direction: float, duration: float) -> np.ndarray:
+    """Dewhurst et al. 2012 on the flat picture: join straight saccades, then short ones, until nothing changes."""
+    while True:
+        before = len(flat)
+        for straight in (True, False):
+            z, held, kept, i = flat[:, 0] + 1j * flat[:, 1], flat[:, 2], [0], 0
+            while i < len(z) - 1:
+                is_last = i == len(z) - 2
+                if straight:
+                    turn = math.inf if is_last else abs(np.angle((z[i + 2] - z[i + 1]) / (z[i + 1] - z[i])))
+                    joins = turn < direction and held[i + 1] < duration
+                else:
+                    joins = abs(z[i + 1] - z[i]) < amplitude and min(held[i], held[i + 1]) < duration
+                if joins and is_last and len(kept) > 1:
+                    kept.pop()  # a short last saccade is joined with the one before
+                i += 2 if joins and not is_last else 1
+                kept.append(i)
+            flat = flat[kept]
+        if len(flat) == before:
+            return flat
+
+
+@pytest.mark.parametrize("ending", [1.0, 0.1])
+def test_simplification_tends_to_the_planar_original(ending: float) -> None:
+    rng, scale, lengths = np.random.default_rng(23), 1e-5, []
+    for _ in range(60):
+        flat = random_flat(rng, 12)
+        flat[:, :2] = np.cumsum(rng.normal(0.4, 0.8, (12, 2)), axis=0)
+        flat[-2:, 2] = ending
+        expected = planar_simplified(flat, 0.6, math.radians(25), 0.3)
+        ours = simplified(
+            on_sphere(flat, scale), amplitude_rad=0.6 * scale, direction_rad=math.radians(25), duration_s=0.3
+        )
+        np.testing.assert_array_equal(ours.directions_rad, on_sphere(expected, scale).directions_rad)
+        np.testing.assert_array_equal(ours.durations_s, expected[:, 2])
+        lengths.append(len(ours))
+    assert len(set(lengths)) > 4
+
+
 def test_simplification_tends_to_the_published_package() -> None:
     package = pytest.importorskip("multimatch_gaze")
     rng, scale, compared = np.random.default_rng(22), 1e-4, 0

@@ -45,6 +45,7 @@ def summarize_levels(
     Raises:
         ValueError: no episodes, lengths that differ, a success that was not completed, or a level named "overall".
     """
+    levels = list(levels)
     success_, completed_ = np.asarray(succeeded, dtype=bool), np.asarray(completed, dtype=bool)
     steps_ = np.asarray(steps, dtype=np.float64)
     if not (success_.shape == completed_.shape == steps_.shape == (len(levels),)) or len(levels) == 0:

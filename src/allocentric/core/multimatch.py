@@ -171,7 +171,7 @@ def _after_short(path: Scanpath, amplitude_rad: float, duration_s: float) -> set
         if short[saccade] and saccade not in dropped:
             dropped.add(saccade + 1)
     last = len(amplitudes) - 1
-    if last >= 1 and short[last] and last not in dropped:
+    if last >= 1 and short[last]:
         dropped.add(last)
     return dropped
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
+from scipy.spatial.distance import cdist
 
 from allocentric.core.alignment import dynamic_time_warping
 
@@ -178,7 +179,7 @@ def pairwise_distances(path_m: ArrayLike, reference_m: ArrayLike) -> Array:
     path, reference = _positions(path_m), _positions(reference_m)
     if path.shape[1] != reference.shape[1]:
         raise ValueError(f"expected paths of one dimension, got {path.shape[1]} and {reference.shape[1]}")
-    return np.asarray(np.linalg.norm(path[:, None] - reference[None], axis=-1))
+    return np.asarray(cdist(path, reference))
 
 
 def ndtw(costs: ArrayLike, *, threshold: float, variant: NdtwVariant = "ilharco2019") -> float:

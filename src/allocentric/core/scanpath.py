@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial.distance import cdist
 
 from allocentric.core.alignment import needleman_wunsch
 from allocentric.core.navigation import spl
@@ -93,8 +94,7 @@ class FixationGrid:
         (left, right), (low, high) = self.window
         turn = (directions[..., 0] - (left + right) / 2 + np.pi) % (2 * np.pi) - np.pi
         column = np.floor((turn / (right - left) + 0.5) * self.columns).astype(np.int64)
-        wraps = right - left > 2 * np.pi - 1e-9
-        column = column % self.columns if wraps else np.clip(column, 0, self.columns - 1)
+        column = np.clip(column, 0, self.columns - 1)
         bottom, top = self._level(np.array([low, high]))
         row = np.floor((self._level(directions[..., 1]) - bottom) / (top - bottom) * self.rows).astype(np.int64)
         return np.asarray(np.clip(row, 0, self.rows - 1) * self.columns + column)
@@ -251,7 +251,7 @@ def _climbed(points: Array, chord: float) -> Array:
 
 
 def _within(ends: Array, points: Array, chord: float) -> Array:
-    return np.asarray(np.linalg.norm(ends[:, None] - points[None], axis=-1) <= chord, dtype=np.float64)
+    return np.asarray(cdist(ends, points) <= chord, dtype=np.float64)
 
 
 # -------------------------------------------------------------------------------------------------------------- search
