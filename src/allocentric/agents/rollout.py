@@ -187,9 +187,9 @@ class _Seat:
         else:
             reading = read
         shown = self._observation
-        if reading.action is None:  # the environment can't spend a turn on nothing
-            reward, terminated, truncated, info = 0.0, False, False, {}
-        else:
+        reward, terminated, truncated = 0.0, False, False
+        info: dict[str, Any] = {}
+        if reading.action is not None:  # else the environment can't spend a turn on nothing
             self._observation, reward, terminated, truncated, info = self.env.step(reading.action)
         feedback = "" if isinstance(read, Unreadable) else self._adapter.feedback(info)
         self._rounds.append(Round(self._adapter.picture(shown), self._adapter.state(shown), reading.said, feedback))

@@ -292,7 +292,8 @@ def _plain(value: Any, picture: Callable[[Image], str | None] | None) -> Any:
     if isinstance(value, np.ndarray):
         return _array_to_record(value, picture)
     if isinstance(value, ArrayRef):
-        return {"$array": {key: part for key, part in asdict(value).items() if part is not None}}
+        known = {"sha256": value.sha256, "shape": list(value.shape), "dtype": value.dtype}
+        return {"$array": known if value.path is None else {**known, "path": value.path}}
     if isinstance(value, Mapping):
         return {str(key): _plain(part, picture) for key, part in value.items()}
     if isinstance(value, Sequence):
