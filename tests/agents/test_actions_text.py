@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from allocentric.agents.actions_text import PARSERS, HeadAction, parse_action, text_from_action
@@ -54,6 +54,7 @@ def test_refusals_say_why() -> None:
         parse_action("", "hstar")
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["rotate", "submit"]), st.integers(-720, 720), st.integers(-180, 180))
 def test_whole_angles_survive_the_text_in_every_version(kind, yaw: int, pitch: int) -> None:
     action = HeadAction(kind, math.radians(yaw), math.radians(pitch))
@@ -61,6 +62,7 @@ def test_whole_angles_survive_the_text_in_every_version(kind, yaw: int, pitch: i
         assert parse_action(text_from_action(action, "why"), version) == action
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_no_text_breaks_a_reader(text: str) -> None:
     for version in PARSERS:

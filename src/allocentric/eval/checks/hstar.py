@@ -32,12 +32,11 @@ def check(
     views: Annotated[Path, typer.Option(help="Recorded sampling positions, one JSON record per line.")],
 ) -> CheckResult:
     """Compare the hstar-v1 protocol with recorded outcomes of the original."""
-    differences = [text for number, record in _records(episodes) for text in _difference(record, number)]
-    count = sum(1 for _ in _records(episodes))
-    disagreeing = {text.partition(":")[0] for text in differences}
+    outcomes = [_difference(record, number) for number, record in _records(episodes)]
+    differences = [text for text in outcomes if text is not None]
     distances = [_largest_distance_px(record, f"{views}, line {number}") for number, record in _records(views)]
     largest = max(distances, default=0.0)
-    agree = count - len(disagreeing)
+    count, agree = len(outcomes), len(outcomes) - len(differences)
     return CheckResult(
         columns=("what", "n", "result"),
         rows=[
@@ -64,8 +63,8 @@ def _records(path: Path) -> list[tuple[int, Any]]:
         raise DataError(f"{path} is not JSON lines ({error.msg})") from None
 
 
-def _difference(record: Mapping[str, Any], number: int) -> list[str]:
-    """Empty, or one line on the first thing that differs."""
+def _difference(record: Mapping[str, Any], number: int) -> str | None:
+    """One line on the first thing that differs, if anything does."""
     where = f"episode {number}"
     try:
         annotation = annotation_from_record(record["annotation"], where)
@@ -86,7 +85,7 @@ def _difference(record: Mapping[str, Any], number: int) -> list[str]:
     except KeyError as error:
         raise DataError(f"{where}: the field {error} is missing") from None
     wrong = [key for key in theirs if ours[key] != theirs[key]]
-    return [f"{where}: {wrong[0]} is {ours[wrong[0]]!r}, recorded {theirs[wrong[0]]!r}"] if wrong else []
+    return f"{where}: {wrong[0]} is {ours[wrong[0]]!r}, recorded {theirs[wrong[0]]!r}" if wrong else None
 
 
 def _outcome(protocol: HstarV1, text: str) -> dict[str, Any]:
