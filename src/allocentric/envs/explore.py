@@ -109,6 +109,8 @@ class Lookahead(NamedTuple):
 class Explore(gymnasium.Env[Observation, Any]):
     """First-person walking in scenes with rooms.
 
+    Asynchronous vectors that draw need `vector_kwargs={"context": "spawn"}`: no driver survives a fork.
+
     Observation: `instruction` text, and per sensor: `rgb` (H, W, 3) uint8; `depth_m` (H, W) float32 z-depth, inf where
     nothing is; `id` (H, W) int32 (k is scene.objects[k], then structure, -1 nothing); `position_m` (2,) ahead and left
     of the start pose; `heading_rad` (2,) turn to the left since the start, and pitch; `goal_m` (2,) ahead and left of

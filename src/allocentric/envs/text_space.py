@@ -17,12 +17,13 @@ _read_texts = read_from_shared_memory.dispatch(spaces.Text)
 
 
 class Instruction(spaces.Text):
-    """Texts of a bounded length over the characters of some known texts (and printable ASCII)."""
+    """Texts of a bounded length, also none, over the characters of some known texts (and printable ASCII)."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         known = list(texts)
         characters = sorted(set(string.printable).union(*known))  # in one order in every process
-        super().__init__(max_length=max((len(text) for text in known), default=1), charset="".join(characters))
+        longest = max((len(text) for text in known), default=1)
+        super().__init__(max_length=max(longest, 1), min_length=0, charset="".join(characters))
 
 
 class _CurrentTexts(Sequence[str]):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from allocentric.core.catalog import RENDERERS
-from allocentric.core.config import settings_from_mapping
 from allocentric.core.geometry import camera_at, pinhole_intrinsics
 from allocentric.core.types import Camera, Scene
+from allocentric.envs.drawing import open_renderer
 from allocentric.envs.exploration.walker import Pose
 from allocentric.scenes.render.contract import Channel, Frame, Renderer
 
@@ -47,9 +46,5 @@ class Eyes:
     def _of(self, scene: Scene) -> Renderer:
         if self._renderer is None or self._scene is not scene:
             self.close()
-            module: Any = RENDERERS.load(self._renderer_name)
-            settings = settings_from_mapping(module.Settings, {}, where=f"renderer {self._renderer_name}")
-            self._renderer = module.build(scene, settings)
-            self._scene = scene
-        assert self._renderer is not None
+            self._renderer, self._scene = open_renderer(self._renderer_name, scene), scene
         return self._renderer
