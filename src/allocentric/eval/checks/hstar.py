@@ -58,9 +58,13 @@ def _records(path: Path) -> list[tuple[int, Any]]:
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from None
     try:
-        return [(number, json.loads(line)) for number, line in enumerate(lines, start=1) if line.strip()]
+        records = [(number, json.loads(line)) for number, line in enumerate(lines, start=1) if line.strip()]
     except json.JSONDecodeError as error:
         raise DataError(f"{path} is not JSON lines ({error.msg})") from None
+    for number, record in records:
+        if not isinstance(record, dict):
+            raise DataError(f"{path}, line {number}: expected a record, got {type(record).__name__}")
+    return records
 
 
 def _difference(record: Mapping[str, Any], number: int) -> str | None:
