@@ -71,7 +71,7 @@ class Raycast:
         wanted = contract.checked_channels(channels)
         shape = (camera.height_px, camera.width_px)
         rays = self.rays(camera)
-        hits = self._first_front(self.tree, rays)
+        hits = self._first_front(self.tree, rays, self._backs(camera))
         got: dict[str, Any] = {}
         if "depth" in wanted:
             got["depth_m"] = hits.distance.reshape(shape)
@@ -85,7 +85,7 @@ class Raycast:
 
     def silhouette_px(self, camera: Camera, object_indices: Sequence[int]) -> NDArray[np.int64]:
         """(K,) pixels each object would cover in this frame if drawn alone."""
-        rays = self.rays(camera)
+        rays, backs = self.rays(camera), self._backs(camera)
         out = np.zeros(len(object_indices), dtype=np.int64)
         for row, index in enumerate(object_indices):
             contract.check_object(index, self._flat.object_count)
@@ -94,7 +94,7 @@ class Raycast:
                 continue
             near = rays[_may_meet(rays, self._flat.bounds_m[index], parallel=camera.model == "orthographic")]
             if len(near):
-                hits = self._first_front(self._object_tree(index), near)
+                hits = self._first_front(self._object_tree(index), near, np.append(backs[start:end], False))
                 out[row] = np.count_nonzero(hits.triangle != _MISS)
         return out
 
@@ -166,10 +166,21 @@ class Raycast:
         found = tree.cast_rays(self._open3d.core.Tensor.from_numpy(rays))
         return Hits(found["t_hit"].numpy(), found["primitive_ids"].numpy(), found["primitive_normals"].numpy())
 
-    def _first_front(self, tree: Any, rays: Float32) -> Hits:
-        """First hits, passing through triangles seen from behind."""
+    def _backs(self, camera: Camera) -> NDArray[np.bool_]:
+        """(T + 1,) triangles that show `camera` their back; the last entry stands for a miss.
+
+        All rays of a camera start at one point or are parallel, so this needs no work per ray.
+        """
+        world = np.asarray(camera.world_from_camera, dtype=np.float32)
+        normals = self._flat.face_normals
+        if camera.model == "orthographic":
+            return np.append(np.einsum("ij,j->i", normals, world[:3, 2]) > 0, False)
+        return np.append(np.einsum("ij,j->i", normals, world[:3, 3]) < self._flat.face_offsets, False)
+
+    def _first_front(self, tree: Any, rays: Float32, backs: NDArray[np.bool_]) -> Hits:
+        """First hits, passing through triangles seen from behind; `backs` is `_backs` of the tree's triangles."""
         hits = self._cast(tree, rays)
-        behind = np.flatnonzero(_along(rays, hits.normal) > 0)
+        behind = np.flatnonzero(np.take(backs, hits.triangle, mode="clip"))
         for _ in range(_LAYERS):
             if not len(behind):
                 break
@@ -181,7 +192,7 @@ class Raycast:
             hits.distance[behind] = again.distance + passed
             hits.triangle[behind] = again.triangle
             hits.normal[behind] = again.normal
-            behind = behind[_along(onward, again.normal) > 0]
+            behind = behind[np.take(backs, again.triangle, mode="clip")]
         return hits
 
     def _occluded(self, light: str, rays: Float32, far: Float32) -> NDArray[np.bool_]:
@@ -194,11 +205,6 @@ class Raycast:
         segments[:, 3:] *= np.minimum(far, np.float32(1e4))[:, None]
         blocked: NDArray[np.bool_] = self._shadow_trees[light].test_occlusions(tensor(segments), 0.0, 1.0).numpy()
         return blocked
-
-
-def _along(rays: Float32, normals: Float32) -> Float32:
-    out: Float32 = np.einsum("ij,ij->i", rays[:, 3:], normals)
-    return out
 
 
 def _may_meet(rays: Float32, bounds_m: Float32, *, parallel: bool) -> NDArray[np.bool_]:
