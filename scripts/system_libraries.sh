@@ -10,10 +10,8 @@ need() { # need SONAME PACKAGE
 need libEGL.so.1 libegl1
 need libEGL_mesa.so.0 libegl-mesa0
 need libGL.so.1 libgl1
-ls /usr/lib/*/dri/swrast_dri.so /usr/lib/*/libgallium*.so /usr/lib64/dri/swrast_dri.so >/dev/null 2>&1 || {
-    [ -n "$(find /usr/lib /usr/lib64 -name 'swrast_dri.so' -o -name 'libgallium*.so' 2>/dev/null | head -1)" ] ||
-        missing="$missing libgl1-mesa-dri"
-}
+[ -n "$(find /usr/lib /usr/lib64 \( -name 'swrast_dri.so' -o -name 'libgallium*.so' \) 2>/dev/null | head -1)" ] ||
+    missing="$missing libgl1-mesa-dri"
 need libusb-1.0.so.0 libusb-1.0-0
 need libX11.so.6 libx11-6
 need libudev.so.1 libudev1
