@@ -22,7 +22,7 @@ install: .venv/installed
 	touch $@
 
 test: install
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -n auto -m "not slow"
 
 test-slow: install
 	$(BIN)/pytest -m slow
