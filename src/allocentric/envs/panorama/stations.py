@@ -1,10 +1,12 @@
 """Search tasks from a scene: where to stand, what can be asked for there, and how hard it is.
 
 Objects are asked for where their label occurs once in the panorama, they are large enough and little of them is
-hidden. Ways lead to rooms of a kind that the house has once; the direction asked for is that of the first steps of a
-cleared shortest route. Levels follow the published rules. Object: the share of the target that the first view shows,
-at least half (0), some (1), none (2). Path: is there a cue in the text, and does it point where the way begins; read
-here as cue and agreement (0), cue without (1), no cue and a way that begins towards the goal (2), neither (3).
+hidden. Ways lead to rooms of a kind that the house has once and that are seen from here, or to any where there is one
+way out; the direction asked for is that of the first steps of a cleared shortest route.
+
+Levels follow the published rules. Object: the share of the target that the first view shows, at least half (0), some
+(1), none (2). Path: is there a cue in the text, and does it point where the way begins; read here as a cue that agrees
+(0), a cue that does not (1), no cue and a way that begins towards the goal (2), neither (3).
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ _LARGEST_PITCH_RAD = math.radians(75.0)  # targets over or under the head have n
 _FIRST_STEPS_M = 1.2  # way after which its direction is taken
 _LONGEST_CUE_RAD = math.radians(25.0)  # a landmark further from the goal's direction does not point to it
 _AGREES_RAD, _DISAGREES_RAD = math.radians(35.0), math.radians(60.0)  # in between is left out
+_KNOWN_SR = 0.004  # of the things inside a room, for it to be recognised
 _PATH_WIDTH_RAD = math.radians(10.0)  # of the annotated interval
 
 
@@ -255,7 +258,11 @@ def _path_annotations(
     sight: _Sight, ways: _Ways, here: Room, rng: np.random.Generator, settings: StationSettings
 ) -> list[Annotation]:
     kinds = [room.kind for room in sight.scene.rooms]
-    goals = [room for room in sight.scene.rooms if room.id != here.id and kinds.count(room.kind) == 1]
+    goals = [
+        room
+        for room in sight.scene.rooms
+        if room.id != here.id and kinds.count(room.kind) == 1 and _can_be_known(sight, here, room)
+    ]
     chosen: list[Annotation] = []
     for index in rng.permutation(len(goals)):
         if len(chosen) == settings.path_tasks:
@@ -264,6 +271,14 @@ def _path_annotations(
         if annotation is not None:
             chosen.append(annotation)
     return chosen
+
+
+def _can_be_known(sight: _Sight, here: Room, goal: Room) -> bool:
+    """Whether the panorama tells the way: things in the goal are seen, or there is one way out."""
+    inside = [index for index, thing in enumerate(sight.scene.objects) if thing.room_id == goal.id]
+    if np.isin(sight.ids, inside).sum(axis=1) @ sight.solid_sr >= _KNOWN_SR:
+        return True
+    return sum(opening.kind != "window" for opening in here.openings) == 1
 
 
 def _path_annotation(
