@@ -14,6 +14,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from allocentric.core.sphere import great_circle_rad
 from allocentric.core.types import Answer, Choice, Direction, FloatArray, Number, Order, Score, Text, Unreadable
 
 MRA_CONFIDENCES: NDArray[np.float64] = np.linspace(0.5, 0.95, 10)
@@ -118,15 +119,9 @@ def kendall_tau(predicted: Sequence[str], gold: Sequence[str]) -> float:
 
 
 def direction_error_rad(first: Direction, second: Direction) -> float:
-    """Angle between two gaze directions, in [0, pi]."""
-    a, b = _unit(first), _unit(second)
-    return float(np.arctan2(np.linalg.norm(np.cross(a, b)), np.dot(a, b)))
-
-
-def _unit(direction: Direction) -> NDArray[np.float64]:
-    level = math.cos(direction.pitch_rad)
-    east, north = level * math.sin(direction.yaw_rad), level * math.cos(direction.yaw_rad)
-    return np.array([east, north, math.sin(direction.pitch_rad)])
+    """Angle between two gaze directions, in [0, pi]. ValueError for a pitch beyond a pole."""
+    ends = [(direction.yaw_rad, direction.pitch_rad) for direction in (first, second)]
+    return float(great_circle_rad(*ends))
 
 
 # ------------------------------------------------------------------------------------------------------------ answers
