@@ -27,8 +27,8 @@ class DataError(UserError):
 class MissingPackageError(UserError):
     """An optional package is absent."""
 
-    def __init__(self, package: str, *, needed_for: str, extra: str | None = None) -> None:
-        command = f"pip install 'allocentric[{extra}]'" if extra else f"pip install {package}"
+    def __init__(self, package: str, *, needed_for: str, extra: str | None = None, command: str | None = None) -> None:
+        command = command or (f"pip install 'allocentric[{extra}]'" if extra else f"pip install {package}")
         super().__init__(f"{needed_for} needs the package {package!r}, which is not installed; run: {command}")
 
 

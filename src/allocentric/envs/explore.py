@@ -19,6 +19,7 @@ from allocentric.core.config import settings_from_mapping
 from allocentric.core.errors import SettingsError
 from allocentric.core.geometry import wrap_angle
 from allocentric.core.types import Image, Item, Scene, Unreadable
+from allocentric.envs.drawing import RendererSpec
 from allocentric.envs.errors import EpisodeOverError
 from allocentric.envs.exploration import episodes
 from allocentric.envs.exploration.eyes import Eyes
@@ -59,8 +60,8 @@ class Settings(BaseSettings):
     """Angle between the pictures' left and right edge; 79 degrees in Habitat's ObjectNav."""
     eye_height_m: float = Field(default=1.5, gt=0.0, lt=3.0)
     """Height of the camera above the floor."""
-    renderer: str = "raster"
-    """Catalogued renderer that draws."""
+    renderer: RendererSpec = "raster"
+    """Catalogued renderer that draws, or {"name": ..., ...its settings}."""
     radius_m: float = Field(default=0.2, gt=0.0, lt=1.0)
     """Radius of the body."""
     collision: Collision = "slide"

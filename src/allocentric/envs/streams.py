@@ -12,7 +12,7 @@ import numpy as np
 
 from allocentric.core.errors import DataError
 from allocentric.core.types import Image, Item, Scene, View
-from allocentric.envs.drawing import open_renderer
+from allocentric.envs.drawing import RendererSpec, open_renderer
 from allocentric.envs.questions import check_items
 from allocentric.scenes import trajectory
 from allocentric.scenes.render.contract import Renderer
@@ -43,8 +43,8 @@ class Stream:
     """In the order they are asked; at least one."""
     scene: Scene | None = None
     """What views without an image are drawn from."""
-    renderer: str = "raster"
-    """Catalogued renderer that draws them."""
+    renderer: RendererSpec = "raster"
+    """Catalogued renderer that draws them, or {"name": ..., ...its settings}."""
 
     def __post_init__(self) -> None:
         check_items(question.item for question in self.questions)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from allocentric.core.catalog import RENDERERS
 from allocentric.core.geometry import camera_at, pinhole_intrinsics
 from allocentric.core.types import Camera, Scene
-from allocentric.envs.drawing import open_renderer
+from allocentric.envs.drawing import RendererSpec, open_renderer, renderer_name
 from allocentric.envs.exploration.walker import Pose
 from allocentric.scenes.render.contract import Channel, Frame, Renderer
 
@@ -15,8 +14,11 @@ from allocentric.scenes.render.contract import Channel, Frame, Renderer
 class Eyes:
     """A pinhole camera at eye height, drawing with one renderer at a time: that of the scene last looked at."""
 
-    def __init__(self, *, renderer: str, width_px: int, height_px: int, fov_rad: float, eye_height_m: float) -> None:
-        self._renderer_name = RENDERERS.resolve(renderer)
+    def __init__(
+        self, *, renderer: RendererSpec, width_px: int, height_px: int, fov_rad: float, eye_height_m: float
+    ) -> None:
+        self._spec = renderer
+        renderer_name(renderer)  # a wrong name is told now, not at the first picture
         self._size_px = (width_px, height_px)
         self._intrinsics_px = pinhole_intrinsics(width_px, height_px, fov_rad)
         self._eye_height_m = eye_height_m
@@ -46,5 +48,5 @@ class Eyes:
     def _of(self, scene: Scene) -> Renderer:
         if self._renderer is None or self._scene is not scene:
             self.close()
-            self._renderer, self._scene = open_renderer(self._renderer_name, scene), scene
+            self._renderer, self._scene = open_renderer(self._spec, scene), scene
         return self._renderer
