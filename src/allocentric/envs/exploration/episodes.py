@@ -136,6 +136,16 @@ class Bounds:
     """Categories asked for; None is every label of the scene."""
 
 
+@dataclass(frozen=True, slots=True)
+class Only:
+    """What `reset(options=...)` fixes."""
+
+    scene_id: str | None = None
+    """The scene."""
+    goal: str | None = None
+    """The category, or the id of the item."""
+
+
 def draw_object_episode(places: Places, bounds: Bounds, rng: np.random.Generator, only: Only) -> Episode:
     """Something of a category to find: a scene, then one of its categories, then a start, each as likely as the next.
 
@@ -172,16 +182,6 @@ def draw_question_episode(places: Places, items: Sequence[Item], rng: np.random.
     place = places.get(item.scene_id)
     start = _pose(place.floor.centres_m[int(rng.integers(len(place.floor.cells)))], rng)
     return Episode(place=place, start=start, goal=None, item=item)
-
-
-@dataclass(frozen=True, slots=True)
-class Only:
-    """What `reset(options=...)` fixes."""
-
-    scene_id: str | None = None
-    """The scene."""
-    goal: str | None = None
-    """The category, or the id of the item."""
 
 
 def _draw_places(places: Places, rng: np.random.Generator, only: Only) -> Iterator[Place]:
