@@ -7,7 +7,8 @@ houses until the number is reached. Cameras stand at eye height around the middl
 short block of pictures each, so that a busy machine slows them alike; figures are medians, intervals the quartiles,
 ratios those of medians.
 "bare" is `cast_rays` on rays that are ready; every other row includes all work from the camera to NumPy arrays of
-colour, depth, id and normal (raycast: depth, id and normal).
+colour, depth, id and normal (raycast: depth, id and normal). Where habitat-sim is installed it draws the same mesh in
+the same run (colour, depth and id, unlit, software EGL).
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +31,11 @@ from numpy.typing import NDArray
 from allocentric.core.geometry import boxes_overlap, camera_at, pinhole_intrinsics
 from allocentric.core.types import Camera, Object, Scene
 from allocentric.scenes.render import raster, raycast
+from allocentric.scenes.render.flatten import flatten
 from allocentric.scenes.sources import procedural
 
 Array = NDArray[np.float64]
+Job = Callable[[], object]
 
 TRIANGLES = 20_000
 FIRST_SEED = 7
@@ -102,22 +107,25 @@ def measure(scene: Scene, views: Mapping[str, list[Camera]], rounds: int) -> dic
     plain = raster.build(scene, raster.Settings(shadows=False))
     shadowed = raster.build(scene, raster.Settings(shadows=True))
     exact = raycast.build(scene)
+    jobs: dict[str, list[Job]] = {}
+    for model, models in views.items():
+        rays = [exact.rays(camera).reshape(camera.height_px, camera.width_px, 6) for camera in models]
+        tensors = [open3d.core.Tensor.from_numpy(part) for part in rays]
+        jobs |= {
+            f"raster_{model}": [lambda c=camera: plain.render(c) for camera in models],
+            f"raster_{model}_shadow": [lambda c=camera: shadowed.render(c) for camera in models],
+            f"bare_raycast_{model}": [lambda t=tensor: exact.tree.cast_rays(t) for tensor in tensors],
+            f"raycast_{model}": [lambda c=camera: exact.render(c, GEOMETRY) for camera in models],
+        }
     seconds: dict[str, list[float]] = {}
-    for repeat in range(rounds + 1):  # the first round warms up
-        for model, models in views.items():
-            rays = [exact.rays(camera).reshape(camera.height_px, camera.width_px, 6) for camera in models]
-            tensors = [open3d.core.Tensor.from_numpy(part) for part in rays]
-            jobs: dict[str, Callable[[int], object]] = {
-                f"raster_{model}": lambda k, m=models: plain.render(m[k]),
-                f"raster_{model}_shadow": lambda k, m=models: shadowed.render(m[k]),
-                f"bare_raycast_{model}": lambda k, t=tensors: exact.tree.cast_rays(t[k]),
-                f"raycast_{model}": lambda k, m=models: exact.render(m[k], GEOMETRY),
-            }
-            for name, job in jobs.items():
+    with TemporaryDirectory() as folder:
+        jobs |= habitat_jobs(scene, views, Path(folder))
+        for repeat in range(rounds + 1):  # the first round warms up
+            for name, pictures in jobs.items():
                 time.sleep(0.3)  # another library's idle threads spin on for a while
-                for k in range(len(models)):
+                for k, draw in enumerate(pictures):
                     start = time.perf_counter()
-                    job(k)
+                    draw()
                     if repeat and k:  # the first picture of a block fills the caches
                         seconds.setdefault(name, []).append(time.perf_counter() - start)
     return seconds
@@ -150,20 +158,45 @@ def report(scene: Scene, seconds: Mapping[str, list[float]], figures: Mapping[st
         out[f"{name}_n"] = len(values)
     for model in ("640x480", "panorama"):
         bare = float(np.median(seconds[f"bare_raycast_{model}"]))
-        for name in (f"raster_{model}", f"raster_{model}_shadow", f"raycast_{model}"):
-            out[f"{name}_over_bare"] = round(bare / float(np.median(seconds[name])), 3)
+        for name in seconds:
+            if model in name and not name.startswith("bare"):
+                out[f"{name}_over_bare"] = round(bare / float(np.median(seconds[name])), 3)
     out |= figures
     out |= {"scene": scene.id, "triangles": triangles_of((*scene.objects, *scene.structure))}
-    out |= {"objects": len(scene.objects), "hardware": hardware(), "habitat_sim": habitat()}
+    out |= {"objects": len(scene.objects), "hardware": hardware(), "habitat_sim": habitat_version()}
     out["versions"] = {"python": platform.python_version()} | {
         name: version(name) for name in ("allocentric", "moderngl", "open3d-cpu", "numpy")
     }
     return out
 
 
-def habitat() -> str:
-    """habitat-sim as a third row is not measured here: without it, and with it, that is said."""
-    return "absent" if importlib.util.find_spec("habitat_sim") is None else "installed, not measured by this script"
+def habitat_version() -> str:
+    """What the third party in the comparison is, or that it is not there."""
+    return version("habitat-sim") if importlib.util.find_spec("habitat_sim") else "absent"
+
+
+def write_stage(scene: Scene, path: Path) -> None:
+    """The very triangles the other backends draw, as a stage file."""
+    import trimesh
+
+    flat = flatten(scene)
+    trimesh.Trimesh(flat.positions_m, flat.triangles, process=False).export(path)
+
+
+def habitat_jobs(scene: Scene, views: Mapping[str, list[Camera]], folder: Path) -> dict[str, list[Job]]:
+    """habitat-sim on the same mesh, drawn without a GPU; nothing where it is not installed."""
+    if importlib.util.find_spec("habitat_sim") is None:
+        return {}
+    from allocentric.scenes.render import habitat as habitat_renderer
+    from allocentric.scenes.sources import habitat as habitat_source
+
+    write_stage(scene, folder / "room.glb")
+    source = habitat_source.build(habitat_source.Settings(path=folder / "room.glb", gpu_device_id=-1))
+    renderer = habitat_renderer.build(source.load("room"), habitat_renderer.Settings(gpu_device_id=-1))
+    return {
+        f"habitat_{model}": [lambda c=camera: renderer.render(c, ("rgb", "depth", "id")) for camera in models]
+        for model, models in views.items()
+    }
 
 
 def hardware() -> str:
