@@ -51,7 +51,10 @@ class Guide(Protocol):
 
 
 class GeodesicFollower:
-    """The oracle: turns to the heading whose next step leaves least to walk, and stops as soon as it may."""
+    """The oracle: turns to the heading whose next step leaves least to walk, and stops as soon as it may.
+
+    Where a near goal has to be in view too, it looks around where it is near, and stops in vain if the goal is hidden.
+    """
 
     def __init__(self, guide: Guide) -> None:
         self._guide = guide

@@ -59,7 +59,8 @@ class Settings(BaseSettings):
     """Actions until the episode is truncated."""
     success: Literal["near", "near_in_view"] = "near"
     """`near`: stopped within `success_distance_m`. `near_in_view`: and an instance covers `min_visible_px` of the
-    picture (objects only; draws a picture at the stop)."""
+    picture (objects only; draws a picture at the stop). Distances lead to where it is near, which may not see it, so
+    SPL can be below 1 for the best walk."""
     success_distance_m: float | None = Field(default=None, gt=0.0)
     """From the body's axis to the object's box seen from above, or to the point; None is 1.0 m for objects and 0.36 m
     for points, as in the Habitat challenges."""
