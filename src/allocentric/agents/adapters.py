@@ -51,10 +51,15 @@ class Reading(NamedTuple):
 class Adapter(Protocol):
     """Words for one kind of environment."""
 
-    name: str
-    """Goes into every result: environment kind, form and version of the reader."""
-    idle: Any
-    """Action that spends a turn on a text that can't be read; None where the environment has none."""
+    @property
+    def name(self) -> str:
+        """Goes into every result: environment kind, form and version of the reader."""
+        ...
+
+    @property
+    def idle(self) -> Any:
+        """Action that spends a turn on a text that can't be read; None where the environment has none."""
+        ...
 
     def system(self) -> str:
         """What is asked and how to act."""
@@ -156,12 +161,15 @@ class WalkAdapter:
     questions: bool = False
     """Episodes end with an answer."""
 
-    idle = None
-
     @property
     def name(self) -> str:
         """Like "walk/text/strict-v1"."""
         return f"walk/{self.form}/{self.version}"
+
+    @property
+    def idle(self) -> None:
+        """Every move moves something."""
+        return None
 
     def system(self) -> str:
         """What is asked and how to act."""

@@ -158,8 +158,8 @@ def _profile(wanted: str | None, benchmark: Benchmark) -> str:
 
 
 def _contestants(recipe: EvalRecipe) -> tuple[Contestant, ...]:
-    chosen = [_contestant(values, baseline=False) for values in recipe.models]
-    labels = [contestant.label for contestant in chosen]
+    chosen = [contestant(values, baseline=False) for values in recipe.models]
+    labels = [one.label for one in chosen]
     for label in labels:
         if labels.count(label) > 1:
             raise SettingsError(f"two models are called {label!r}; give each its own `label`")
@@ -167,13 +167,14 @@ def _contestants(recipe: EvalRecipe) -> tuple[Contestant, ...]:
         for policy in BASELINES:
             if policy not in labels:
                 values = {"name": "scripted", "policy": policy, "seed": recipe.seed}
-                chosen.append(_contestant(values, baseline=True))
+                chosen.append(contestant(values, baseline=True))
     if not chosen:
         raise SettingsError("the recipe names no models and has baselines: false; there is nothing to ask")
     return tuple(chosen)
 
 
-def _contestant(values: Mapping[str, Any], *, baseline: bool) -> Contestant:
+def contestant(values: Mapping[str, Any], *, baseline: bool) -> Contestant:
+    """The model that `values` (`name` of a backend, its settings, `label`) stand for; UserError where wrong."""
     rest = {key: value for key, value in values.items() if key != "label"}
     name, settings = _entry(MODELS, rest)
     label = values.get("label") or _default_label(name, resolved(settings))

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
+from allocentric.agents.image_tokens import PictureCost, cost_of_processor
 from allocentric.agents.models import _checkpoint
 from allocentric.agents.models._draws import item_generator
 from allocentric.core import config
@@ -118,6 +119,11 @@ class _HuggingFace:
                 f"{self._settings.path} cannot be shown videos: {self._no_video}; or set as_video: false to show the "
                 "frames as separate pictures"
             )
+
+    def picture_budget(self) -> tuple[PictureCost, int] | None:
+        """What pictures cost this checkpoint, and its context in tokens; None where it does not say one."""
+        most = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
+        return None if most is None else (cost_of_processor(self._processor), int(most))
 
     def generate(self, batch: Sequence[Prompt]) -> list[Response]:
         """One response per prompt, in order; greedy, or sampled so that an item's answer ignores its neighbours."""
