@@ -150,6 +150,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen(64)  # now, so that the address is good as soon as it is told
     except OSError as error:
         listening.close()
         raise UserError(f"can't listen at {host} port {port}: {error.strerror or error}; try another --port") from None
