@@ -50,7 +50,8 @@ def test_the_token_elsewhere_does_not_help(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["example.org", "127.0.0.1.example.org", "localhost.example.org:8000", "", "10.0.0.1"]
+    "host",
+    ["example.org", "127.0.0.1.example.org", "localhost.example.org:8000", "", "10.0.0.1", "[::1", "a@127.0.0.1.b"],
 )
 def test_a_foreign_host_name_is_refused(client: TestClient, host: str) -> None:
     assert client.get(f"/{TOKEN}/", headers={"Host": host}).status_code == 403
@@ -67,6 +68,8 @@ def test_this_machine_is_served(client: TestClient, host: str) -> None:
         {"Origin": "http://example.org"},
         {"Origin": "http://127.0.0.1:9999"},
         {"Origin": "null"},
+        {"Origin": "http://["},
+        {"Origin": "https://127.0.0.1:8000"},
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
     ],

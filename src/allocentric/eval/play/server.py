@@ -164,17 +164,23 @@ class Guard:
         if not hmac.compare_digest(first.encode("utf-8", "surrogateescape"), self._token):
             return PlainTextResponse("open the address that the program printed", status_code=403)
         host = headers.get("host", "")
-        if self._loopback and not is_loopback(urlsplit(f"//{host}").hostname or ""):
+        if self._loopback and not is_loopback(_host_name(host)):
             return PlainTextResponse("this host name is not served", status_code=403)
         opened = scope["method"] == "GET" and headers.get("sec-fetch-dest") == "document"  # a link may lead here
         foreign = not opened and headers.get("sec-fetch-site", "none") not in ("same-origin", "none")
-        if "origin" in headers and urlsplit(headers["origin"]).netloc != host:
-            foreign = True
-        if foreign:
+        if foreign or headers.get("origin", f"http://{host}") != f"http://{host}":
             return PlainTextResponse("requests of other sites are not answered", status_code=403)
         if scope["method"] == "POST" and headers.get("content-type", "").split(";")[0].strip() != "application/json":
             return PlainTextResponse("expected Content-Type: application/json", status_code=415)
         return None
+
+
+def _host_name(host: str) -> str:
+    """A Host header without its port; "" where it is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def is_loopback(host: str) -> bool:
