@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ["list", "show", "make", "check", "eval", "score", "compare", "report", "play", "env"]
+COMMANDS = ["list", "show", "make", "check", "eval", "rollout", "score", "compare", "report", "play", "env"]
 
 
 def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -89,6 +89,17 @@ def test_the_formula_of_a_checkpoint_is_what_its_prompts_grow_by(processor) -> N
         assert formula.tokens(*size) == counted.tokens(*size)
 
 
+def test_a_checkpoint_says_its_context_and_cost(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from allocentric.agents.models import hf
+    from allocentric.train.tiny import build
+
+    folder = build(tmp_path / "tiny", "qwen3_vl")
+    model = hf.build(hf.Settings(path=str(folder), max_pixels=32 * 32 * 9), items={})
+    cost, context_tokens = model.picture_budget()
+    assert (context_tokens, cost.tokens(1000, 1000)) == (65536, 9 + 2)
+
+
 SHAPE = EpisodeShape(
     width_px=1920, height_px=1080, turns=10, window=None, system_tokens=300, round_tokens=60, new_tokens=512
 )

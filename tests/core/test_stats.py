@@ -11,6 +11,7 @@ from allocentric.core.stats import (
     cluster_bootstrap,
     cluster_weights,
     clustered_standard_error,
+    clustered_wilson_interval,
     detectable_difference,
     holm,
     items_needed,
@@ -166,3 +167,36 @@ def test_power_of_the_detectable_difference_is_the_power_asked_for():
 def test_holm_example():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([]) == []
+
+
+def clustered_coin(rng, clusters, size, share, spread):
+    """0/1 outcomes; each cluster has its own probability, beta-distributed around `share`."""
+    chance = rng.beta(share * spread, (1 - share) * spread, clusters)
+    names = np.repeat(np.arange(clusters), size)
+    return (rng.random(len(names)) < chance[names]).astype(float), names.tolist()
+
+
+@pytest.mark.parametrize(("clusters", "size", "share"), [(30, 4, 0.5), (12, 8, 0.3), (60, 4, 0.05)])
+def test_clustered_wilson_covers(clusters, size, share):
+    rng = np.random.default_rng(5)
+    covered, plain = [], []
+    for _ in range(600):
+        values, names = clustered_coin(rng, clusters, size, share, spread=1.5)
+        found = clustered_wilson_interval(values, names)
+        covered.append(found.low <= share <= found.high)
+        naive = wilson_interval(values.sum(), len(values))
+        plain.append(naive.low <= share <= naive.high)
+    assert np.mean(covered) >= 0.93
+    assert np.mean(plain) < 0.90  # what it is for
+
+
+def test_clustered_wilson_at_the_ends_and_for_single_clusters():
+    sure = clustered_wilson_interval(np.ones(20), list(range(10)) * 2)
+    ten = wilson_interval(10, 10)
+    assert sure.high == pytest.approx(1.0)
+    assert ten.low - 0.1 < sure.low < ten.low  # no more than ten trials, and their spread is not known
+    assert np.isnan(clustered_wilson_interval(np.ones(5), ["a"] * 5).low)
+    many = np.arange(4000) % 2 == 0
+    alone = clustered_wilson_interval(many.astype(float), list(range(4000)))
+    apart = wilson_interval(2000, 4000)
+    assert (alone.low, alone.high) == pytest.approx((apart.low, apart.high), abs=1e-4)

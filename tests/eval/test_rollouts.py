@@ -20,7 +20,6 @@ from allocentric.core.errors import SettingsError, UserError
 from allocentric.core.records import episode_from_record
 from allocentric.core.runlog import read_samples
 from allocentric.core.types import Episode, Prompt, Response
-from allocentric.eval import rollouts
 from allocentric.eval.arenas import BlindGuess, arena, drawn
 from allocentric.eval.episodes import episode_record, read_table, rows_for_people, table_from_records
 from allocentric.eval.rollouts import RolloutRecipe, load_rollout_recipe, run_rollouts
@@ -243,4 +242,3 @@ def test_means_do_not_mislead_where_some_episodes_were_cut_off() -> None:
     assert cut["policies"][0]["overall"]["means"] == {"spl": 50.0}
     with pytest.raises(SettingsError, match="expected the `id` of an environment"):
         arena({})
-    assert rollouts.FINISHED == "finished"

@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from allocentric.core.episodes import LevelSummary, summarize_levels
 from allocentric.core.records import episode_to_record
 from allocentric.core.runlog import read_samples
 from allocentric.core.stats import Interval, clustered_wilson_interval, wilson_interval
 from allocentric.core.types import Episode
+from allocentric.eval.run import interval_text
 
 _PERCENT = 100.0
 _MEANS = ("spl", "soft_spl", "oracle_success", "score", "claim_in_window", "claim_in_view")
@@ -107,7 +109,8 @@ def rows_for_people(table: Mapping[str, Any]) -> tuple[list[str], list[list[str]
     for row in table["policies"]:
         cell = row["overall"]
         name = row["policy"] + (" (baseline)" if row["baseline"] else "")
-        levels = [interval_text(row["levels"].get(level)) for level in table["levels"]]
+        cells = [row["levels"].get(level) for level in table["levels"]]
+        levels = ["-" if part is None else interval_text(part) for part in cells]
         facts = [str(cell["n"]), _shown(cell["steps"]), _shown(cell["completed"])]
         means = [_shown(cell["means"].get(metric)) for metric in metrics]
         counts = [str(cell["unreadable"]), str(cell["invalid"]), str(row["failed"])]
@@ -117,43 +120,46 @@ def rows_for_people(table: Mapping[str, Any]) -> tuple[list[str], list[list[str]
     return columns, rows
 
 
-def interval_text(cell: Mapping[str, Any] | None) -> str:
-    """Like `34.2 [30.1, 38.0]`, without the bracket where there is no interval, "-" where there is no episode."""
-    if cell is None or cell["score"] is None:
-        return "-"
-    if cell["low"] is None:
-        return f"{cell['score']:.1f}"
-    return f"{cell['score']:.1f} [{cell['low']:.1f}, {cell['high']:.1f}]"
-
-
 def _policy_row(
     policy: str, records: Sequence[Mapping[str, Any]], names: Sequence[str], baseline: bool, level: float
 ) -> dict[str, Any]:
     played = [record for record in records if "failed" not in record["episode"]["outcome"]]
     by_level = {name: [record for record in played if _level(record) == name] for name in names}
+    summary = _summaries(played)
     return {
         "policy": policy,
         "baseline": baseline,
         "failed": len(records) - len(played),
-        "overall": _cell(played, level),
-        "levels": {name: _cell(part, level) for name, part in by_level.items() if part},
+        "overall": _cell(played, summary.get("overall"), level),
+        "levels": {name: _cell(part, summary.get(name), level) for name, part in by_level.items() if part},
     }
 
 
-def _cell(records: Sequence[Mapping[str, Any]], level: float) -> dict[str, Any]:
+def _summaries(records: Sequence[Mapping[str, Any]]) -> Mapping[Any, LevelSummary]:
+    if not records:
+        return {}
+    outcomes = [record["episode"]["outcome"] for record in records]
+    return summarize_levels(
+        [bool(outcome["success"]) for outcome in outcomes],
+        completed=[bool(outcome["completed"]) for outcome in outcomes],
+        steps=[outcome["steps"] for outcome in outcomes],
+        levels=[_level(record) for record in records],
+    )
+
+
+def _cell(records: Sequence[Mapping[str, Any]], summary: LevelSummary | None, level: float) -> dict[str, Any]:
     outcomes = [record["episode"]["outcome"] for record in records]
     success = np.array([bool(outcome["success"]) for outcome in outcomes], dtype=float)
-    steps = np.array([outcome["steps"] for outcome in outcomes], dtype=float)
     interval = _interval(success, [outcome["scene_id"] for outcome in outcomes], level)
     return {
-        "score": _percent(success),
+        "score": None if summary is None else _rounded(_PERCENT * summary.success_rate),
         "low": _rounded(_PERCENT * interval.low),
         "high": _rounded(_PERCENT * interval.high),
         "n": len(outcomes),
-        "completed": _percent(np.array([bool(outcome["completed"]) for outcome in outcomes], dtype=float)),
-        "steps": _mean(steps),
-        "steps_of_successes": _mean(steps[success > 0]),
-        "seconds": _mean(np.array([record["seconds"] for record in records], dtype=float)),
+        "completed": None if summary is None else _rounded(_PERCENT * summary.completion_rate),
+        "steps": None if summary is None else _rounded(summary.mean_steps),
+        "steps_of_successes": None if summary is None else _rounded(summary.mean_steps_of_successes),
+        "seconds": _rounded(float(np.mean([record["seconds"] for record in records]))) if records else None,
         "unreadable": int(sum(outcome.get("unreadable", 0) for outcome in outcomes)),
         "invalid": int(sum(outcome.get("invalid", 0) for outcome in outcomes)),
         "means": _means(outcomes),
@@ -183,7 +189,7 @@ def _chance(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[
         part = [record for record in records if name in ("overall", _level(record))]
         values = [record["episode"]["outcome"].get("chance") for record in part]
         if values and None not in values:
-            chance[name] = _percent(np.array(values, dtype=float))
+            chance[name] = _rounded(_PERCENT * float(np.mean(values)))
     return chance
 
 
@@ -195,15 +201,6 @@ def _level(record: Mapping[str, Any]) -> str | None:
 def _level_rank(name: str) -> tuple[int, str]:
     known = ("easy", "medium", "hard", "extreme")
     return (known.index(name), "") if name in known else (len(known), name)
-
-
-def _percent(values: Any) -> float | None:
-    mean = _mean(values)
-    return None if mean is None else _rounded(_PERCENT * mean)
-
-
-def _mean(values: Any) -> float | None:
-    return _rounded(float(np.mean(values))) if len(values) else None
 
 
 def _rounded(value: float) -> float | None:

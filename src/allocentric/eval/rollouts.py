@@ -28,11 +28,10 @@ from allocentric.core.records import digest
 from allocentric.core.runlog import RunLog, read_json, run_folder
 from allocentric.core.types import Episode, Image
 from allocentric.eval.arenas import Arena, arena
-from allocentric.eval.episodes import episode_record, interval_text, table_from_records
+from allocentric.eval.episodes import episode_record, table_from_records
 from allocentric.eval.recipe import Contestant, contestant
+from allocentric.eval.run import FINISHED, FINISHED_WITH_FAILURES, interval_text
 
-FINISHED = "finished"
-FINISHED_WITH_FAILURES = "finished-with-failures"
 _STATUS_EVERY_S = 2.0
 _CHARACTERS_PER_TOKEN = 2.5  # fewer than any of the planned families needs for English, so that plans err upwards
 
