@@ -165,12 +165,12 @@ def test_walks_are_played_by_the_same_contract() -> None:
 
 @pytest.mark.slow
 def test_trl_takes_the_factory_and_plays(panorama_folder: Path, tmp_path: Path) -> None:
-    """Two optimiser steps of a tiny random model: the trainer finds the tools, the pictures and the reward."""
+    """Two optimiser steps of a tiny model whose words are scripted: tools, pictures of results and rewards arrive."""
     pytest.importorskip("trl", reason="trl is not installed")
-    pytest.importorskip("accelerate")
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
+    from allocentric.agents.actions_tools import ToolCall, text_from_call
     from allocentric.agents.models import _checkpoint
     from allocentric.train.tiny import build
 
@@ -178,18 +178,43 @@ def test_trl_takes_the_factory_and_plays(panorama_folder: Path, tmp_path: Path) 
     checkpoint = _checkpoint.load(str(folder), revision=None, dtype="auto", device="cpu", attn_implementation=None)
     template = Path(__import__("trl").__file__).parent / "chat_templates" / "qwen3_vl.jinja"
     checkpoint.processor.chat_template = checkpoint.processor.tokenizer.chat_template = template.read_text()
+    said = [
+        [text_from_call(ToolCall("rotate", {"yaw": 30, "pitch": 0}))] * 2,
+        [text_from_call(ToolCall("submit", {"yaw": yaw, "pitch": 0})) for yaw in (0, 120)],
+        ["It is done."] * 2,
+    ]
+    shown: list[int] = []
+    rewards: list[list[float]] = []
+
+    class Scripted(GRPOTrainer):
+        turn = 0
+
+        def _generate_single_turn(self, prompt_ids: Any, images: Any, *rest: Any, **more: Any) -> Any:
+            shown.append(sum(len(part) for part in images))
+            lines = said[self.turn % 3]
+            self.turn += 1
+            return [self._tokenizer.encode(line + "<|im_end|>") for line in lines], None
+
+        def _calculate_rewards(self, *given: Any, **more: Any) -> Any:
+            found = super()._calculate_rewards(*given, **more)
+            rewards.append(found[:, 0].tolist())
+            return found
+
     arguments = GRPOConfig(
         output_dir=str(tmp_path / "out"), max_steps=2, per_device_train_batch_size=2, num_generations=2,
-        max_completion_length=32, report_to="none", save_strategy="no", use_cpu=True, bf16=False,
+        max_completion_length=600, report_to="none", save_strategy="no", use_cpu=True, bf16=False,
     )  # fmt: skip
-    trainer = GRPOTrainer(
+    rows = search_rows(panorama_folder, **SMALL)
+    trainer = Scripted(
         model=checkpoint.model,
         processing_class=checkpoint.processor,
         args=arguments,
-        train_dataset=Dataset.from_list(search_rows(panorama_folder, **SMALL)),
+        train_dataset=Dataset.from_list([row for row in rows if row["task"] == 0] * 4),
         environment_factory=search_factory(panorama_folder, **SMALL),
     )
     assert {tool.__name__ for tool in trainer.tools} == {"rotate", "submit"}
     trainer.train()
     assert trainer.state.global_step == 2
     assert trainer.reward_func_names == ["SearchTools"]
+    assert shown == [2, 4, 4] * 2  # the first views, then one more each; a submission shows nothing new
+    assert rewards == [[1.0, 0.0]] * 2
