@@ -10,8 +10,9 @@ import pytest
 
 from allocentric.agents.rollout import play
 from allocentric.core.errors import UserError
-from allocentric.core.records import episode_from_record
+from allocentric.core.records import episode_from_record, episode_to_record
 from allocentric.core.runlog import RunLog
+from allocentric.core.types import Episode, Turn
 from allocentric.eval.play.game import Game
 from allocentric.eval.play.ledger import table_of
 from allocentric.eval.play.messages import Act, Begin, Deed
@@ -69,6 +70,26 @@ def test_an_episode_from_begin_to_record(session: Session, log: RunLog, clock: A
     np.testing.assert_allclose(episode.steps[0].action["angles_rad"], [0.5, 0.0])
     assert episode.steps[1].terminated
     assert episode.outcome["completed"] is True
+
+
+def test_records_name_the_pictures_by_digest(session: Session, log: RunLog) -> None:
+    ada = Person(session)
+    ada.begin()
+    seen = [session.picture(0, ada.state["attempt"], 0, 0)]
+    ada.act(RIGHT)
+    seen.append(session.picture(0, ada.state["attempt"], 1, 0))
+    ada.act(SUBMIT)
+    (record,) = log.read().values()
+    kept = [step["observation"]["view"]["$array"]["sha256"] for step in record["episode"]["steps"]]
+    straight = Episode(
+        steps=tuple(
+            Turn(observation=p, text=None, action=None, reward=0.0, terminated=False, truncated=False) for p in seen
+        ),
+        seed=0,
+        outcome={},
+    )
+    assert kept == [step["observation"]["$array"]["sha256"] for step in episode_to_record(straight)["steps"]]
+    assert kept[0] != kept[1]
 
 
 def test_a_person_who_acts_like_the_oracle_has_its_outcome(session: Session, game: Game, log: RunLog) -> None:

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from allocentric.agents.rollout import Start
 from allocentric.core.errors import UserError
+from allocentric.core.records import episode_from_record, episode_to_record
 from allocentric.core.types import Episode, Image, Turn
 from allocentric.eval.play.game import Game
 from allocentric.eval.play.ledger import Ledger, outcome_of
@@ -141,7 +142,7 @@ class Session:
             truncated=truncated,
             info={**info, "seconds": round(now - running.asked_s, 3)},
         )
-        running.turns.append(turn)
+        running.turns.append(_without_pictures(turn))
         running.observation, running.info, running.last, running.asked_s = observation, info, deed, now
         if terminated or truncated:
             running.over, running.seconds = True, now - running.began_s
@@ -189,3 +190,9 @@ class Session:
             told = {key: running.outcome[key] for key in ("success", "completed", "steps")}
             state["outcome"] = {**told, "seconds": round(running.seconds, 1)}
         return state
+
+
+def _without_pictures(turn: Turn) -> Turn:
+    """The turn as its record tells it, so that a long episode does not fill the memory with pictures."""
+    record = episode_to_record(Episode(steps=(turn,), seed=0, outcome={}))
+    return episode_from_record(record).steps[0]
