@@ -57,11 +57,11 @@ def main() -> None:
 @app.command("list")
 def list_entries(
     kind: Annotated[
-        str | None, typer.Argument(help="sources, renderers, questions, models, benchmarks, checks.")
+        str | None, typer.Argument(help="sources, renderers, questions, environments, models, benchmarks or checks.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """List what there is: scene sources, renderers, question types, models, benchmarks, checks."""
+    """List what there is: scene sources, renderers, question types, environments, models, benchmarks, checks."""
     from allocentric.core import catalog
     from allocentric.core.errors import suggestion
 

@@ -16,7 +16,7 @@ def test_every_entry_has_a_summary_and_loads(kind: str) -> None:
     assert entries.names(), f"no entries in {entries.folder}"
     for name in entries.names():
         assert entries.summary(name)
-        assert callable(getattr(entries.load(name), entries.entry))
+        assert hasattr(entries.load(name), entries.entry)
 
 
 def test_dashes_and_suggestions() -> None:

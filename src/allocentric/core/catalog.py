@@ -1,6 +1,7 @@
 """Name -> file -> object, without registries.
 
-A folder is a catalog; a file in it that defines the catalog's entry function is an entry; its name is the file's name.
+A folder is a catalog; a file in it that defines the catalog's entry name (a function, or IDS for environments) is an
+entry; its name is the file's name.
 Listing reads source text and imports nothing, so `allocentric list` stays fast and shows entries whose optional
 packages are absent. Dashes and underscores are the same in names.
 """
@@ -28,11 +29,11 @@ class Catalog:
     folder: str
     """Below the package ("scenes/sources")."""
     entry: str
-    """Name of the function that makes a file an entry ("build")."""
+    """Top-level name that makes a file an entry ("build")."""
 
     def names(self) -> list[str]:
         """Entry names, sorted."""
-        pattern = re.compile(rf"^(?:async )?def {self.entry}\(", re.MULTILINE)
+        pattern = re.compile(rf"^(?:def {self.entry}\(|{self.entry} = )", re.MULTILINE)
         files = sorted((_ROOT / self.folder).glob("[a-z]*.py"))
         return [file.stem for file in files if pattern.search(file.read_text(encoding="utf-8"))]
 
@@ -58,6 +59,7 @@ class Catalog:
 SOURCES = Catalog("scene source", "scenes/sources", "build")
 RENDERERS = Catalog("renderer", "scenes/render", "build")
 QUESTIONS = Catalog("question type", "datasets/questions", "ask")
+ENVIRONMENTS = Catalog("environment", "envs", "IDS")
 MODELS = Catalog("model backend", "agents/models", "build")
 BENCHMARKS = Catalog("benchmark", "eval/benchmarks", "build")
 CHECKS = Catalog("check", "eval/checks", "check")
@@ -66,6 +68,7 @@ ALL: dict[str, Catalog] = {
     "sources": SOURCES,
     "renderers": RENDERERS,
     "questions": QUESTIONS,
+    "environments": ENVIRONMENTS,
     "models": MODELS,
     "benchmarks": BENCHMARKS,
     "checks": CHECKS,
