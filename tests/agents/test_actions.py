@@ -6,7 +6,7 @@ import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from allocentric.agents.actions_text import PARSERS, HeadAction, parse_action, text_from_action
@@ -56,6 +56,7 @@ def same(a: object, b: HeadAction) -> bool:
     )
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(heads)
 def test_head_actions_survive_text_and_calls(action: HeadAction) -> None:
     for version in ("strict-v1", "lenient-v1"):
@@ -65,6 +66,7 @@ def test_head_actions_survive_text_and_calls(action: HeadAction) -> None:
         assert same(head_action_from_call(call), action)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(walks)
 def test_walk_actions_survive_text_and_calls(action: WalkAction) -> None:
     for version in WALK_PARSERS:
@@ -74,12 +76,14 @@ def test_walk_actions_survive_text_and_calls(action: WalkAction) -> None:
         assert walk_action_from_call(call) == action
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(heads)
 def test_text_and_tools_give_the_same_action(action: HeadAction) -> None:
     by_text = parse_action(text_from_action(action), "strict-v1")
     assert by_text == head_action_from_call(call_from_head_action(action))
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.text(max_size=80), st.sampled_from(["{}", "<answer>{}</answer>", "<tool_call>{}</tool_call>", "answer({})"]))
 def test_no_text_breaks_a_reader(text: str, frame: str) -> None:
     said = frame.replace("{}", text)
@@ -91,6 +95,7 @@ def test_no_text_breaks_a_reader(text: str, frame: str) -> None:
         assert isinstance(parse_call(said, version), ToolCall | Unreadable)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.sampled_from(["rotate", "submit", "answer", "stop", "x"]), json_values)
 def test_no_call_breaks_a_reader(name: str, arguments: object) -> None:
     said = f"<tool_call>{json.dumps({'name': name, 'arguments': arguments})}</tool_call>"
