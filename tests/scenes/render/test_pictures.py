@@ -9,6 +9,7 @@ from render_test_scenes import box, box_scene, panorama, pinhole, room_scene
 from allocentric.core.geometry import project, rays
 from allocentric.scenes.render import panorama as resampling
 from allocentric.scenes.render import raster, raycast, textures, topdown
+from allocentric.scenes.render._targets import TriangleValues
 from allocentric.scenes.render._vertices import vertices_of
 from allocentric.scenes.render.flatten import flatten, label_material
 
@@ -104,7 +105,11 @@ def test_last_vertices_belong_to_one_triangle():
     assert (np.einsum("ij,ij->i", cross, flat.face_normals) >= 0).all()  # turning kept the winding
     original = np.sort(flat.positions_m[flat.triangles].round(5).reshape(len(triangles), -1))
     assert np.array_equal(np.sort(corners.round(5).reshape(len(triangles), -1)), original)
-    assert (vertices["object_lamp"][triangles[:, 2], 0] == flat.triangle_object).all()
+    at = vertices["triangle_lamp"][triangles[:, 2], 0]
+    values = TriangleValues.of(flat)
+    assert (values.ids[at >> 16, at & 0xFFFF] == flat.triangle_object).all()
+    assert (values.normals[at >> 16, at & 0xFFFF] == flat.face_normals).all()
+    assert values.ids[0, 0] == -1
     rows = flat.uv_rows[:, None] @ np.concatenate([corners, np.ones_like(corners[..., :1])], axis=-1)[..., None]
     assert np.allclose(vertices["uv"][triangles], rows[..., 0], atol=1e-4)
 

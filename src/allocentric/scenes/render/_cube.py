@@ -27,7 +27,7 @@ _FIRST_UNIT = 3
 
 
 class CubePass:
-    """Draws the six faces of a panorama into one atlas of triangle indices."""
+    """Draws the six faces of a panorama into one atlas of triangle numbers, 1 the first, 0 nothing."""
 
     def __init__(self, context: Any, vertices: Vertices, culling: Culling) -> None:
         self._context = context
@@ -36,14 +36,12 @@ class CubePass:
         stream = np.zeros(max(len(vertices.vertices), 1), dtype=[("position", "f4", 3), ("triangle", "i4")])
         if len(vertices.vertices):
             stream["position"] = vertices.vertices["position"]
-            stream["triangle"][vertices.triangles[:, 2]] = np.arange(len(vertices.triangles))
+            stream["triangle"][vertices.triangles[:, 2]] = np.arange(len(vertices.triangles)) + 1
         self._vertices = context.buffer(stream.tobytes())
         self._capacity = 0
         self._indices: Any = None
         self._array: Any = None
         self._shader = _gl.program(context, "cube", "cube", {})
-        empty = _gl.program(context, "full", "background", {"OUT_ID": 0, "FULL_DEPTH": 1.0}, parts=("shade",))
-        self._empty = context.vertex_array(empty, [])
         self._atlases: dict[int, tuple[Any, Any]] = {}
 
     def draw(self, camera: Camera, bounds_m: Array, only: NDArray[np.bool_] | None = None) -> Any:
@@ -71,8 +69,6 @@ class CubePass:
                 array.render(context.TRIANGLES, vertices=3 * len(part), first=3 * first)
             first += len(part)
         framebuffer.viewport = (0, 0, *framebuffer.size)
-        context.disable(context.CULL_FACE)
-        self._empty.render(context.TRIANGLES, vertices=3)
         return texture
 
     def _upload(self, chosen: NDArray[np.int64]) -> Any:

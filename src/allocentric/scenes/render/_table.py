@@ -22,7 +22,7 @@ class TriangleTable(NamedTuple):
     """(R, PER_ROW * SLOTS, 4): plane (n, n.x); texture u, v; weights of corners 1 and 2; shading normal x, y, z. Each
     but the plane is affine: row @ (x, y, z, 1)."""
     looks: NDArray[np.uint32]
-    """(R, PER_ROW, 4): two packed colours, object, (lamp + 1) | smooth << 16."""
+    """(R, PER_ROW, 4): two packed colours, nothing, (lamp + 1) | smooth << 16."""
 
 
 def triangle_table(flat: FlatScene) -> TriangleTable:
@@ -38,7 +38,6 @@ def triangle_table(flat: FlatScene) -> TriangleTable:
         rows[:count, 3:5] = weights
         rows[:count, 5:8] = _normal_rows(flat, weights)
         looks[:count, :2] = packed_colors(flat)[flat.triangle_material]
-        looks[:count, 2] = flat.triangle_object
         looks[:count, 3] = (flat.triangle_lamp + 1) | (_is_smooth(flat).astype(np.int32) << 16)
     return TriangleTable(rows.reshape(texture_rows, PER_ROW * SLOTS, 4), looks.reshape(texture_rows, PER_ROW, 4))
 

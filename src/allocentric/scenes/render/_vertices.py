@@ -1,6 +1,6 @@
 """The vertex buffer of the rasteriser.
 
-What is constant on a triangle (id, colours, its own normal) travels with the triangle's last vertex, so that vertex
+What is constant on a triangle (its number, colours, normal) travels with the triangle's last vertex, so that vertex
 must belong to no other triangle in that role: triangles are turned, and vertices doubled where turning is not enough.
 """
 
@@ -11,17 +11,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from allocentric.scenes.render._targets import places
 from allocentric.scenes.render.flatten import FlatScene
 from allocentric.scenes.render.textures import PATTERNS
 
 VERTEX = np.dtype(
     [
         ("position", "f4", 3), ("normal", "f4", 3), ("uv", "f4", 2), ("face_normal", "f4", 3), ("colors", "u4", 2),
-        ("object_lamp", "i4", 2),
+        ("triangle_lamp", "i4", 2),
     ]
 )  # fmt: skip
 VERTEX_FORMAT = "3f4 3f4 2f4 3f4 2u4 2i4"
-VERTEX_NAMES = ("in_position", "in_normal", "in_uv", "in_face_normal", "in_colors", "in_object_lamp")
+VERTEX_NAMES = ("in_position", "in_normal", "in_uv", "in_face_normal", "in_colors", "in_triangle_lamp")
 
 
 class Vertices(NamedTuple):
@@ -48,8 +49,8 @@ def vertices_of(flat: FlatScene) -> Vertices:
     out["uv"] = np.einsum("vrk,vk->vr", rows[:, :, :3], position) + rows[:, :, 3]
     out["face_normal"] = flat.face_normals[triangle_of]
     out["colors"] = packed_colors(flat)[flat.triangle_material[triangle_of]]
-    out["object_lamp"][:, 0] = flat.triangle_object[triangle_of]
-    out["object_lamp"][:, 1] = flat.triangle_lamp[triangle_of]
+    out["triangle_lamp"][:, 0] = places(triangle_of)
+    out["triangle_lamp"][:, 1] = flat.triangle_lamp[triangle_of]
     return Vertices(out, triangles.astype(np.uint32))
 
 

@@ -20,7 +20,7 @@ from allocentric.scenes.render import _gl, contract, lights, textures
 from allocentric.scenes.render._cube import CubePass, Resolve
 from allocentric.scenes.render._shadow import ShadowMaps, bake
 from allocentric.scenes.render._silhouettes import Silhouettes, apart
-from allocentric.scenes.render._targets import Target, output_defines, outputs_of
+from allocentric.scenes.render._targets import Target, TriangleValues, output_defines, outputs_of
 from allocentric.scenes.render._vertices import VERTEX_FORMAT, VERTEX_NAMES, vertices_of
 from allocentric.scenes.render._views import ClipView, Culling, clip_view
 from allocentric.scenes.render.contract import ALL_CHANNELS, Channel, Frame
@@ -50,6 +50,7 @@ class Raster:
             np.stack([finite[:, 0].min(axis=0), finite[:, 1].max(axis=0)]) if len(finite) else np.full((2, 3), np.nan)
         )
         self._culling = Culling(flat)
+        self._values = TriangleValues.of(flat)
         self._lamps = lights.lamps_of(scene)
         self._closed = False
         self._context = _gl.open_context()
@@ -130,10 +131,12 @@ class Raster:
             self._indices.write(self._triangles[chosen])
             variant.surface_uniforms(view)
             variant.surface.render(vertices=3 * len(chosen))
-        self._context.disable(self._context.CULL_FACE)
-        variant.background_uniforms(camera)
-        variant.background.render(vertices=3)
-        return target.read(wanted)
+        drawn = target.places()
+        if "rgb" in wanted and (drawn is None or drawn.min() == 0):
+            self._context.disable(self._context.CULL_FACE)
+            variant.background_uniforms(camera)
+            variant.background.render(vertices=3)
+        return target.read(wanted, self._values, drawn)
 
     # --------------------------------------------------------------------------------------------------- panoramas
 
@@ -153,7 +156,7 @@ class Raster:
         target.framebuffer.clear(depth=1.0)
         self._use_light_textures()
         self._resolve.draw(self._resolvers[outputs], atlas, camera)
-        return target.read(wanted)
+        return target.read(wanted, self._values, target.places())
 
     def _panorama_silhouettes(self, camera: Camera, objects: Sequence[int]) -> NDArray[np.int64]:
         """Objects whose directions can't overlap are drawn together."""

@@ -6,9 +6,9 @@
 #define SLOTS 8
 uniform sampler2D pixel_direction;   // camera axes, unit
 uniform sampler2D atlas_position;    // in atlas pixels
-uniform isampler2D atlas;
+uniform isampler2D atlas;           // triangle + 1, 0 nothing
 uniform sampler2D triangle_rows;     // per triangle: plane, texture u and v, weights of corners 1 and 2, shading normal
-uniform usampler2D triangle_looks;   // per triangle: colours, object, (lamp + 1) | smooth << 16
+uniform usampler2D triangle_looks;   // per triangle: colours, unused, (lamp + 1) | smooth << 16
 uniform mat3 world_from_camera;
 uniform vec3 eye;
 uniform float pixel_rad;
@@ -22,14 +22,11 @@ uniform mat4 sun_from_world;
 #ifdef OUT_RGB
 layout(location = OUT_RGB) out vec4 out_rgb;
 #endif
-#ifdef OUT_SURFACE
-layout(location = OUT_SURFACE) out vec4 out_surface;
-#endif
 #ifdef OUT_DEPTH
-layout(location = OUT_DEPTH) out float out_depth;
+layout(location = OUT_DEPTH) out float out_inverse_depth;
 #endif
-#ifdef OUT_ID
-layout(location = OUT_ID) out int out_id;
+#ifdef OUT_TRIANGLE
+layout(location = OUT_TRIANGLE) out int out_triangle;
 #endif
 
 vec4 row_of(int triangle, int slot) {
@@ -56,10 +53,10 @@ void main() {
     vec3 direction = world_from_camera * texelFetch(pixel_direction, pixel, 0).xyz;
     vec2 at = texelFetch(atlas_position, pixel, 0).xy - 0.5;
     ivec2 corner = ivec2(floor(at));
-    int t00 = texelFetch(atlas, corner, 0).r;
-    int t10 = texelFetch(atlas, corner + ivec2(1, 0), 0).r;
-    int t01 = texelFetch(atlas, corner + ivec2(0, 1), 0).r;
-    int t11 = texelFetch(atlas, corner + ivec2(1, 1), 0).r;
+    int t00 = texelFetch(atlas, corner, 0).r - 1;
+    int t10 = texelFetch(atlas, corner + ivec2(1, 0), 0).r - 1;
+    int t01 = texelFetch(atlas, corner + ivec2(0, 1), 0).r - 1;
+    int t11 = texelFetch(atlas, corner + ivec2(1, 1), 0).r - 1;
     bvec2 beyond = greaterThanEqual(at - vec2(corner), vec2(0.5));
     int triangle = beyond.y ? (beyond.x ? t11 : t01) : (beyond.x ? t10 : t00);
     bool mixed = t00 != t10 || t00 != t01 || t00 != t11;
@@ -83,33 +80,27 @@ void main() {
 #ifdef OUT_RGB
         out_rgb = vec4(to_display(background(direction.z)), 1.0);
 #endif
-#ifdef OUT_SURFACE
-        out_surface = vec4(0.0, 0.0, 0.0, uintBitsToFloat(0x7f800000u));
-#endif
 #ifdef OUT_DEPTH
-        out_depth = uintBitsToFloat(0x7f800000u);
+        out_inverse_depth = 0.0;
 #endif
-#ifdef OUT_ID
-        out_id = -1;
+#ifdef OUT_TRIANGLE
+        out_triangle = 0;
 #endif
         return;
     }
 
-    uvec4 look = texelFetch(triangle_looks, ivec2(triangle & 255, triangle >> 8), 0);
-#ifdef OUT_ID
-    out_id = int(look.z);
+#ifdef OUT_TRIANGLE
+    out_triangle = ((triangle + 1) & 255) | ((triangle + 1) >> 8) << 16;
 #endif
-#if defined(OUT_RGB) || defined(OUT_SURFACE) || defined(OUT_DEPTH)
+#if defined(OUT_RGB) || defined(OUT_DEPTH)
     vec4 plane = row_of(triangle, 0);
     float range = range_to(plane, direction);
-#ifdef OUT_SURFACE
-    out_surface = vec4(plane.xyz, range);
-#endif
 #ifdef OUT_DEPTH
-    out_depth = range;
+    out_inverse_depth = 1.0 / range;
 #endif
 #endif
 #ifdef OUT_RGB
+    uvec4 look = texelFetch(triangle_looks, ivec2(triangle & 255, triangle >> 8), 0);
     vec4 point = vec4(eye + range * direction, 1.0);
     vec4 row_u = row_of(triangle, 1);
     vec4 row_v = row_of(triangle, 2);

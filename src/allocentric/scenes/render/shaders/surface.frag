@@ -5,9 +5,8 @@ in vec3 normal;
 in vec3 uv_layer;
 in vec3 to_eye;
 in vec4 to_lamp;
-flat in vec3 face_normal;
 flat in uvec2 colors;
-flat in ivec2 object_lamp;
+flat in ivec2 triangle_lamp;
 #ifdef SHADOWS
 in vec3 sun_at;
 #endif
@@ -15,14 +14,11 @@ in vec3 sun_at;
 #ifdef OUT_RGB
 layout(location = OUT_RGB) out vec4 out_rgb;
 #endif
-#ifdef OUT_SURFACE
-layout(location = OUT_SURFACE) out vec4 out_surface;  // normal, depth
-#endif
 #ifdef OUT_DEPTH
-layout(location = OUT_DEPTH) out float out_depth;
+layout(location = OUT_DEPTH) out float out_inverse_depth;
 #endif
-#ifdef OUT_ID
-layout(location = OUT_ID) out int out_id;
+#ifdef OUT_TRIANGLE
+layout(location = OUT_TRIANGLE) out int out_triangle;
 #endif
 
 void main() {
@@ -36,16 +32,12 @@ void main() {
 #endif
     vec3 towards = orthographic_far > 0.0 ? -view_direction : to_eye;
     vec3 n = normal * inversesqrt(dot(normal, normal) + 1e-12);
-    out_rgb = vec4(to_display(lit(albedo, gloss, n, towards, to_lamp, object_lamp.y, sun)), 1.0);
-#endif
-    float depth = orthographic_far > 0.0 ? gl_FragCoord.z * orthographic_far : 1.0 / gl_FragCoord.w;
-#ifdef OUT_SURFACE
-    out_surface = vec4(face_normal, depth);
+    out_rgb = vec4(to_display(lit(albedo, gloss, n, towards, to_lamp, triangle_lamp.y, sun)), 1.0);
 #endif
 #ifdef OUT_DEPTH
-    out_depth = depth;
+    out_inverse_depth = orthographic_far > 0.0 ? 1.0 / (gl_FragCoord.z * orthographic_far) : gl_FragCoord.w;
 #endif
-#ifdef OUT_ID
-    out_id = object_lamp.x;
+#ifdef OUT_TRIANGLE
+    out_triangle = triangle_lamp.x;
 #endif
 }

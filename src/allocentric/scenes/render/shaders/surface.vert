@@ -10,15 +10,14 @@ in vec3 in_normal;
 in vec2 in_uv;
 in vec3 in_face_normal;
 in uvec2 in_colors;
-in ivec2 in_object_lamp;
+in ivec2 in_triangle_lamp;
 
 out vec3 normal;
 out vec3 uv_layer;
 out vec3 to_eye;
 out vec4 to_lamp;
-flat out vec3 face_normal;
 flat out uvec2 colors;
-flat out ivec2 object_lamp;
+flat out ivec2 triangle_lamp;
 #ifdef SHADOWS
 out vec3 sun_at;
 #endif
@@ -28,11 +27,10 @@ void main() {
     normal = in_normal;
     uv_layer = vec3(in_uv, float(in_colors.y >> 24));
     to_eye = eye - in_position;
-    int lamp = in_object_lamp.y;
+    int lamp = in_triangle_lamp.y;
     to_lamp = lamp < 0 ? vec4(0.0, 0.0, 1.0, 0.0) : vec4(lamps[lamp].xyz - in_position, lamps[lamp].w);
-    face_normal = in_face_normal;
     colors = in_colors;
-    object_lamp = in_object_lamp;
+    triangle_lamp = in_triangle_lamp;
 #ifdef SHADOWS
     sun_at = (sun_from_world * vec4(in_position + in_face_normal * SHADOW_LIFT_M, 1.0)).xyz;
 #endif
