@@ -34,8 +34,13 @@ def open_context() -> Any:
 def program(
     context: Any, vertex: str, fragment: str | None, defines: Mapping[str, object], parts: Sequence[str] = ()
 ) -> Any:
-    """Compile `shaders/<vertex>.vert` and `shaders/<fragment>.frag`, the latter after the shared `parts`."""
+    """Compile `shaders/<vertex>.vert` and `shaders/<fragment>.frag`, the latter after the shared `parts`.
+
+    Programs that have such parts know the constants of materials in both stages.
+    """
     head = "#version 430 core\n" + "".join(f"#define {name} {value}\n" for name, value in defines.items())
+    if parts:
+        head += _text("material.glsl")
     sources = {"vertex_shader": head + _text(f"{vertex}.vert")}
     if fragment is not None:
         sources["fragment_shader"] = (

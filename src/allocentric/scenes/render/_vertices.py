@@ -21,8 +21,10 @@ VERTEX = np.dtype(
         ("triangle_lamp", "i4", 2),
     ]
 )  # fmt: skip
-VERTEX_FORMAT = "3f4 3f4 2f4 3f4 2u4 2i4"
-VERTEX_NAMES = ("in_position", "in_normal", "in_uv", "in_face_normal", "in_colors", "in_triangle_lamp")
+VERTEX_FORMAT = "3f4 3f4 2f4 3f4 4f1 4f1 2i4"
+VERTEX_NAMES = (
+    "in_position", "in_normal", "in_uv", "in_face_normal", "in_color_roughness", "in_color_layer", "in_triangle_lamp",
+)  # fmt: skip
 
 
 class Vertices(NamedTuple):

@@ -231,7 +231,7 @@ class _Variant:
         formats, names = [], []
         for part, name in zip(VERTEX_FORMAT.split(), VERTEX_NAMES, strict=True):
             kept = name in shader
-            formats.append(part if kept else f"{int(part[0]) * 4}x")
+            formats.append(part if kept else f"{int(part[0]) * int(part[2])}x")
             names += [name] if kept else []
         return [(vertices, " ".join(formats), *names)]
 
@@ -259,7 +259,7 @@ class _Variant:
 
 
 def _light_defines(lamps: lights.Lamps, shadows: ShadowMaps | None) -> dict[str, object]:
-    defines: dict[str, object] = {"MAX_LAMPS": max(1, len(lamps.reach_m))}
+    defines: dict[str, object] = {"MAX_LAMPS": max(1, len(lamps.reach_m)), "GLOSS": lights.GLOSS}
     if shadows is not None:
         defines |= {"SHADOWS": 1, "SHADOW_LIFT_M": lights.SHADOW_LIFT_M}
     return defines
@@ -277,7 +277,7 @@ def light_uniforms(lamps: lights.Lamps, shadows: ShadowMaps | None) -> dict[str,
         "lamp_color": lights.LAMP,
         "horizon_color": lights.HORIZON,
         "zenith_color": lights.ZENITH,
-        "display_curve": (lights.EXPOSURE, lights.WHITE, lights.WHITE + lights.SHOULDER, lights.GLOSS),
+        "display_curve": (lights.EXPOSURE, lights.WHITE, lights.WHITE + lights.SHOULDER),
     }
     if len(lamps.reach_m):
         values["lamps"] = np.column_stack([lamps.position_m, 1 / lamps.reach_m**2]).astype(np.float32)

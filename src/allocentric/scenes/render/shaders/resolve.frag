@@ -107,20 +107,20 @@ void main() {
     float steepest = sqrt(max(dot(row_u.xyz, row_u.xyz), dot(row_v.xyz, row_v.xyz)));
     float texels = TILE_PX * pixel_rad * range * steepest / max(-dot(plane.xyz, direction), 0.05);
     vec3 at_tile = vec3(dot(row_u, point), dot(row_v, point), float(look.y >> 24));
-    vec3 albedo = albedo_of(textureLod(tile_texture, at_tile, log2(texels)), look.x, look.y);
+    vec4 color1 = unpackUnorm4x8(look.x);
+    vec3 albedo = albedo_of(textureLod(tile_texture, at_tile, log2(texels)), color1.rgb, unpackUnorm4x8(look.y).rgb);
     vec3 n = plane.xyz;
     if ((look.w >> 16) != 0u) {
         n = vec3(dot(row_of(triangle, 5), point), dot(row_of(triangle, 6), point), dot(row_of(triangle, 7), point));
         n *= inversesqrt(dot(n, n) + 1e-12);
     }
     int lamp = int(look.w & 65535u) - 1;
-    vec4 to_lamp = lamp < 0 ? vec4(0.0, 0.0, 1.0, 0.0) : vec4(lamps[lamp].xyz - point.xyz, lamps[lamp].w);
+    vec4 to_lamp = lamp < 0 ? vec4(0.0, 0.0, 1.0, NO_LAMP) : vec4(lamps[lamp].xyz - point.xyz, lamps[lamp].w);
 #ifdef SHADOWS
     vec3 sun_at = (sun_from_world * vec4(point.xyz + plane.xyz * SHADOW_LIFT_M, 1.0)).xyz;
 #else
     vec3 sun_at = vec3(0.0);
 #endif
-    float gloss = 1.0 - unpackUnorm4x8(look.x).a;
-    out_rgb = vec4(to_display(lit(albedo, gloss, n, -direction, to_lamp, lamp, sun_at)), 1.0);
+    out_rgb = vec4(to_display(lit(albedo, gloss_of(color1.a), n, -direction, to_lamp, lamp, sun_at)), 1.0);
 #endif
 }

@@ -8,7 +8,7 @@ uniform vec3 ground_color;
 uniform vec3 lamp_color;
 uniform vec3 horizon_color;
 uniform vec3 zenith_color;
-uniform vec4 display_curve;  // exposure, white, white + shoulder, gloss
+uniform vec3 display_curve;  // exposure, white, white + shoulder
 #ifdef SHADOWS
 uniform sampler2DShadow sun_shadow;
 uniform sampler2DShadow lamp_shadow;
@@ -19,12 +19,12 @@ vec3 to_linear(vec3 encoded) { return encoded * encoded; }
 
 vec3 to_display(vec3 light) {
     vec3 x = light * display_curve.x;
-    return sqrt(clamp(x * (1.0 + display_curve.y * x) / (1.0 + display_curve.z * x), 0.0, 1.0));
+    return sqrt(x * (1.0 + display_curve.y * x) / (1.0 + display_curve.z * x));  // the target clamps to 1
 }
 
 // Colour of the material at a texel: see textures.py for the channels.
-vec3 albedo_of(vec4 texel, uint packed1, uint packed2) {
-    vec3 color = mix(unpackUnorm4x8(packed1).rgb, unpackUnorm4x8(packed2).rgb, texel.r);
+vec3 albedo_of(vec4 texel, vec3 color1, vec3 color2) {
+    vec3 color = mix(color1, color2, texel.r);
     color = mix(color, color.gbr, texel.b) * (2.0 * texel.g);
     return to_linear(color);
 }
@@ -40,23 +40,26 @@ float lamp_visibility(vec3 to_lamp, int lamp) {
 }
 #endif
 
-// Light leaving a surface towards the eye, linear. to_lamp.w is 1 / reach^2, 0 where no lamp belongs to the surface.
+// Light leaving a surface towards the eye, linear. to_lamp.w is 1 / reach^2, huge where no lamp belongs to the surface;
+// gloss is the strength of the highlight.
 vec3 lit(vec3 albedo, float gloss, vec3 n, vec3 to_eye, vec4 to_lamp, int lamp, vec3 sun_at) {
     vec3 light = mix(ground_color, sky_color, 0.5 + 0.5 * n.z);
     float sun = max(dot(n, sun_direction), 0.0);
     float squared = dot(to_lamp.xyz, to_lamp.xyz);
     float inverse = inversesqrt(squared + 1e-6);
-    float facing = max(dot(n, to_lamp.xyz) * inverse, 0.0);
-    float strength = facing * step(1e-9, to_lamp.w) / (1.0 + squared * to_lamp.w);
+    float facing = dot(n, to_lamp.xyz) * inverse;
+    float strength = max(facing, 0.0) / (1.0 + squared * to_lamp.w);
 #ifdef SHADOWS
     if (sun > 0.0) sun *= texture(sun_shadow, sun_at);
     if (strength > 0.0) strength *= lamp_visibility(to_lamp.xyz - n * SHADOW_LIFT_M, lamp);
 #endif
     light += sun * sun_color;
-    vec3 half_way = to_lamp.xyz * inverse + to_eye * inversesqrt(dot(to_eye, to_eye) + 1e-6);
-    float shine = max(dot(n, half_way) * inversesqrt(dot(half_way, half_way) + 1e-6), 0.0);
-    shine *= shine; shine *= shine; shine *= shine; shine *= shine; shine *= shine;
-    return albedo * (light + strength * lamp_color) + (gloss * gloss * display_curve.w * shine * strength) * lamp_color;
+    // The highlight is the 32nd power of the cosine between n and half_way, both ways' sum, whose square is 2 + 2 cos.
+    float inverse_eye = inversesqrt(dot(to_eye, to_eye) + 1e-6);
+    float shine = max(facing + dot(n, to_eye) * inverse_eye, 0.0);
+    shine = shine * shine / (2.0 + 2.0 * dot(to_lamp.xyz, to_eye) * inverse * inverse_eye + 1e-6);
+    shine *= shine; shine *= shine; shine *= shine; shine *= shine;
+    return albedo * (light + strength * lamp_color) + (gloss * shine * strength) * lamp_color;
 }
 
 vec3 background(float up) {

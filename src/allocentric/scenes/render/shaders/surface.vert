@@ -9,14 +9,16 @@ in vec3 in_position;
 in vec3 in_normal;
 in vec2 in_uv;
 in vec3 in_face_normal;
-in uvec2 in_colors;
+in vec4 in_color_roughness;
+in vec4 in_color_layer;
 in ivec2 in_triangle_lamp;
 
 out vec3 normal;
-out vec3 uv_layer;
+out vec2 uv;
 out vec3 to_eye;
 out vec4 to_lamp;
-flat out uvec2 colors;
+flat out vec4 color_gloss;
+flat out vec4 color_layer;
 flat out ivec2 triangle_lamp;
 #ifdef SHADOWS
 out vec3 sun_at;
@@ -25,11 +27,12 @@ out vec3 sun_at;
 void main() {
     gl_Position = clip_from_world * vec4(in_position, 1.0);
     normal = in_normal;
-    uv_layer = vec3(in_uv, float(in_colors.y >> 24));
+    uv = in_uv;
     to_eye = eye - in_position;
     int lamp = in_triangle_lamp.y;
-    to_lamp = lamp < 0 ? vec4(0.0, 0.0, 1.0, 0.0) : vec4(lamps[lamp].xyz - in_position, lamps[lamp].w);
-    colors = in_colors;
+    to_lamp = lamp < 0 ? vec4(0.0, 0.0, 1.0, NO_LAMP) : vec4(lamps[lamp].xyz - in_position, lamps[lamp].w);
+    color_gloss = vec4(in_color_roughness.rgb, gloss_of(in_color_roughness.a));
+    color_layer = vec4(in_color_layer.rgb, 255.0 * in_color_layer.a);
     triangle_lamp = in_triangle_lamp;
 #ifdef SHADOWS
     sun_at = (sun_from_world * vec4(in_position + in_face_normal * SHADOW_LIFT_M, 1.0)).xyz;
