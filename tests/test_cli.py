@@ -10,7 +10,22 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ["list", "show", "make", "check", "eval", "rollout", "score", "compare", "report", "play", "env"]
+COMMANDS = [
+    "list",
+    "show",
+    "make",
+    "make-search",
+    "check",
+    "eval",
+    "rollout",
+    "score",
+    "compare",
+    "report",
+    "play",
+    "env",
+]
+
+SEARCH = Path(__file__).resolve().parent.parent / "configs" / "search.yaml"
 
 
 def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -62,6 +77,9 @@ def test_help_and_list_import_nothing_heavy(arguments: list[str]) -> None:
         (["show", "object_countin"], "did you mean 'object_counting'"),
         (["check", "vsi-bnech"], "did you mean 'vsi_bench'"),
         (["make", "nowhere.yaml", "--out", "x"], "cannot read the recipe nowhere.yaml"),
+        (["make-search", "nowhere.yaml", "--out", "x"], "cannot read the recipe nowhere.yaml"),
+        (["make-search", str(SEARCH), "--out", "x", "-s", "source.name=steets"], "did you mean 'streets'"),
+        (["make-search", str(SEARCH), "--out", "x", "-s", "source.rooms=[1, 2]"], "unknown setting 'rooms'"),
         (["eval", "nowhere.yaml"], "cannot read the recipe nowhere.yaml"),
         (["report", "nowhere"], "nowhere"),
         (["eval"], "Missing argument"),

@@ -1,4 +1,4 @@
-"""The command line: `allocentric list | show | make | check | eval | rollout | score | compare | report | play | env`.
+"""The command line; `allocentric --help` lists the commands.
 
 Commands only read arguments, call one function of the package and print what it returns; everything heavy is imported
 inside the command that needs it, so that `--help` and `list` answer at once. Exit codes: 0 done, 1 user error, 2
@@ -180,6 +180,30 @@ def make(
         return
     rows = [(kind, str(row["items"]), str(row["scenes"]), str(row["labels"])) for kind, row in made.types.items()]
     terminal.print_table(["question type", "items", "scenes", "labels"], rows, notes=[f"set: {folder}"])
+
+
+@app.command("make-search")
+def make_search(
+    recipe: Annotated[Path, typer.Argument(help="Recipe YAML (configs/search.yaml).")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the set; default data/<recipe file>.")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Processes; default one per core.")] = None,
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Generate search tasks in panoramas of houses or streets, as H*Bench folders. Repeating the command continues."""
+    import os
+
+    from allocentric.core.config import load_recipe
+    from allocentric.envs.panorama.generate import Settings, generate
+
+    folder = out or Path("data") / recipe.stem
+    count = workers or len(os.sched_getaffinity(0))
+    settings = load_recipe(recipe, Settings, overrides or ())
+    counts = generate(settings, folder, workers=count, progress=terminal.TerminalProgress())
+    if json:
+        terminal.print_json({"folder": str(folder), "counts": counts})
+    else:
+        terminal.print_table(["what", "number"], [(k, str(n)) for k, n in counts.items()], notes=[f"set: {folder}"])
 
 
 @app.command("eval")

@@ -15,18 +15,20 @@ from scipy.sparse import csgraph
 
 from allocentric.agents.search_baselines import FullSweep, Oracle, SubmitAtStart, UniformDirection
 from allocentric.core import geometry
-from allocentric.core.errors import UserError
+from allocentric.core.errors import DataError, UserError
 from allocentric.core.types import Camera, Scene
 from allocentric.envs.panorama import generate as generation
-from allocentric.envs.panorama.generate import Settings, generate, stations_of_house
+from allocentric.envs.panorama.generate import Settings, generate, stations_of_scene
 from allocentric.envs.panorama.stations import StationSettings, _covering_interval, object_level, path_level
 from allocentric.envs.panorama.tasks import Task, read_tasks
 from allocentric.envs.panorama_search import PanoramaSearch
 from allocentric.scenes.routes import route_graph
-from allocentric.scenes.sources import procedural
+from allocentric.scenes.sources import procedural, streets
 from allocentric.scenes.walkable import walkable_map
 
-SETTINGS = Settings(tasks=30, stations=2, rooms=(3, 5), station=StationSettings(width_px=512))
+SETTINGS = Settings(
+    tasks=30, stations=2, source={"name": "procedural", "rooms": (3, 5)}, station=StationSettings(width_px=512)
+)
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +53,9 @@ def test_a_stopped_generation_continues_to_the_same_bytes(
         calls[number] += 1
         if number == 1 and calls[1] == 1:
             raise KeyboardInterrupt
-        return stations_of_house(settings, number)
+        return stations_of_scene(settings, number)
 
-    monkeypatch.setattr(generation, "stations_of_house", interrupted)
+    monkeypatch.setattr(generation, "stations_of_scene", interrupted)
     folder = tmp_path / "set"
     with pytest.raises(KeyboardInterrupt):
         generate(SETTINGS, folder)
@@ -200,3 +202,60 @@ def test_a_generated_set_survives_a_copy_by_the_reader(generated: Path, tmp_path
     again = read_tasks(tmp_path)
     assert len(again) == 4 * len(json.loads((scene / "annotation.json").read_text()))
     assert cv2.imread(str(again[0].panorama)).shape == (256, 512, 3)
+
+
+STREETS = Settings(
+    tasks=20,
+    stations=3,
+    source={"name": "streets", "count": 4, "blocks": (2, 2)},
+    station=StationSettings(width_px=512, cell_m=0.1),
+)
+
+
+@pytest.fixture(scope="module")
+def in_streets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("streets") / "set"
+    counts = generate(STREETS, folder)
+    assert counts["object tasks"] + counts["path tasks"] == 20
+    return folder
+
+
+def test_streets_offer_things_and_ways_with_cues(in_streets: Path) -> None:
+    source = streets.build(streets.Settings(count=4, blocks=(2, 2)))
+    cues = []
+    for task in read_tasks(in_streets)[::4]:
+        scene = source.load(task.scene_id[: len("streets-000000")])
+        extra = task.annotation.extra
+        labels = Counter(thing.label for thing in scene.objects)
+        by_id = {thing.id: thing for thing in scene.objects}
+        if task.annotation.kind == "object":
+            assert task.annotation.task == f"Find the {by_id[extra['object']].label}."
+            continue
+        if "room" in extra:
+            assert task.annotation.task.startswith("Turn to the way that leads to the square.")
+        else:
+            goal = by_id[extra["object"]]
+            assert labels[goal.label] == 1
+            assert task.annotation.task.startswith(f"Turn to the way that leads to the {goal.label}.")
+            assert math.dist(goal.world_from_object[:2, 3], extra["position_m"][:2]) >= 6.0
+        if extra["cue"] is not None:
+            cues.append(extra["cue"])
+            assert extra["cue"] != extra.get("object")
+            assert task.annotation.task.endswith(f"in the direction of the {by_id[extra['cue']].label}.")
+    assert cues
+
+
+def test_the_oracle_finds_everything_in_streets(in_streets: Path) -> None:
+    env = PanoramaSearch(in_streets, protocol="strict-v1", width_px=64, height_px=36)
+    assert {task.annotation.kind for task in env.tasks} == {"object", "path"}
+    assert all(play(env, Oracle(env.target), index) == (True, 2) for index in range(len(env.tasks)))
+
+
+def test_sources_that_run_out_or_do_not_exist_are_told(tmp_path: Path) -> None:
+    few = STREETS.model_copy(update={"source": {"name": "procedural", "count": 1, "rooms": (2, 2)}, "tasks": 500})
+    with pytest.raises(DataError, match=r"of 500 tasks; raise source\.count"):
+        generate(few, tmp_path / "few")
+    for source in ({"name": "steets"}, {"rooms": (2, 2)}, {"name": "streets", "rooms": (2, 2)}):
+        with pytest.raises(UserError):
+            generate(STREETS.model_copy(update={"source": source}), tmp_path / "wrong")
+    assert not (tmp_path / "wrong").exists()

@@ -2,7 +2,8 @@
 
 Objects are asked for where their label occurs once in the panorama, they are large enough and little of them is
 hidden. Ways lead to rooms of a kind that the house has once and that are seen from here, or to any where there is one
-way out; the direction asked for is that of the first steps of a cleared shortest route.
+way out; in streets, also to landmarks that are seen: things of which the scene has one. The direction asked for is
+that of the first steps of a cleared shortest route.
 
 Levels follow the published rules. Object: the share of the target that the first view shows, at least half (0), some
 (1), none (2). Path: is there a cue in the text, and does it point where the way begins; read here as a cue that agrees
@@ -12,9 +13,10 @@ Levels follow the published rules. Object: the share of the target that the firs
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +27,7 @@ from allocentric.core.geometry import camera_at
 from allocentric.core.types import Camera, Image, Room, Scene
 from allocentric.envs.panorama.tasks import DEFAULT_START_YAWS, Annotation, Interval
 from allocentric.scenes.render.contract import Renderer
+from allocentric.scenes.render.lights import OUTDOORS
 from allocentric.scenes.routes import RouteGraph, largest_component, route, route_graph, routes_between, smooth_route
 from allocentric.scenes.walkable import WalkableMap, walkable_map
 
@@ -33,6 +36,8 @@ _FIRST_STEPS_M = 1.2  # way after which its direction is taken
 _LONGEST_CUE_RAD = math.radians(25.0)  # a landmark further from the goal's direction does not point to it
 _AGREES_RAD, _DISAGREES_RAD = math.radians(35.0), math.radians(60.0)  # in between is left out
 _KNOWN_SR = 0.004  # of the things inside a room, for it to be recognised
+_LANDMARK_AWAY_M = 6.0  # nearer ones are objects to find, not goals to walk to
+_LANDMARK_REACH_M = 3.0  # from its middle to where a walker can stand
 _PATH_WIDTH_RAD = math.radians(10.0)  # of the annotated interval
 
 
@@ -45,6 +50,8 @@ class StationSettings(BaseSettings):
     """Height of the camera above the floor."""
     clearance_m: float = Field(default=0.35, gt=0.0)
     """Free space round a station and along a way."""
+    cell_m: float = Field(default=0.05, ge=0.02, le=0.2)
+    """Grid on which ways are planned; 0.1 saves time in streets."""
     object_tasks: int = Field(default=4, ge=0)
     """Most objects asked for in one panorama."""
     path_tasks: int = Field(default=2, ge=0)
@@ -95,7 +102,7 @@ def stations_of(
     scene: Scene, renderer: Renderer, rng: np.random.Generator, count: int, settings: StationSettings
 ) -> list[Station]:
     """Up to `count` stations in different rooms, each with at least one task."""
-    walkable = walkable_map(scene, radius_m=settings.clearance_m)
+    walkable = walkable_map(scene, radius_m=settings.clearance_m, cell_m=settings.cell_m)
     graph = route_graph(walkable.free, preferred_clearance=0.6 / walkable.cell_m)
     connected = largest_component(graph)
     rooms = [room for room in scene.rooms if _cells_in(walkable, connected, room).size]
@@ -257,12 +264,7 @@ class _Ways:
 def _path_annotations(
     sight: _Sight, ways: _Ways, here: Room, rng: np.random.Generator, settings: StationSettings
 ) -> list[Annotation]:
-    kinds = [room.kind for room in sight.scene.rooms]
-    goals = [
-        room
-        for room in sight.scene.rooms
-        if room.id != here.id and kinds.count(room.kind) == 1 and _can_be_known(sight, here, room)
-    ]
+    goals = _goals(sight, ways, here)
     chosen: list[Annotation] = []
     for index in rng.permutation(len(goals)):
         if len(chosen) == settings.path_tasks:
@@ -271,6 +273,50 @@ def _path_annotations(
         if annotation is not None:
             chosen.append(annotation)
     return chosen
+
+
+class _Goal(NamedTuple):
+    """Where a way may lead."""
+
+    name: str
+    cell: NDArray[np.int64]  # (2,) that the way ends on
+    middle: NDArray[np.float64]  # (2,) in cells
+    record: dict[str, str]  # for the annotation file
+
+
+def _goals(sight: _Sight, ways: _Ways, here: Room) -> list[_Goal]:
+    """Rooms by their kind, and landmarks in the open, that may be asked for from here."""
+    kinds = [room.kind for room in sight.scene.rooms]
+    goals = []
+    for room in sight.scene.rooms:
+        if room.id == here.id or kinds.count(room.kind) > 1 or not _can_be_known(sight, here, room):
+            continue
+        cells = _cells_in(ways.walkable, ways.connected, room)
+        if len(cells):
+            middle = cells.mean(axis=0)
+            goals.append(_Goal(room.kind, _nearest(cells, middle), middle, {"room": room.id}))
+    return goals + (_landmark_goals(sight, ways) if here.kind in OUTDOORS else [])
+
+
+def _landmark_goals(sight: _Sight, ways: _Ways) -> list[_Goal]:
+    """Seen things that stand further away and whose label the whole scene has once."""
+    labels = Counter(thing.label for thing in sight.scene.objects)
+    free = np.argwhere(ways.connected)
+    goals = []
+    for index in sorted(sight.visible):
+        thing = sight.scene.objects[index]
+        x_m, y_m = (float(part) for part in thing.world_from_object[:2, 3])
+        if labels[thing.label] > 1 or math.dist((x_m, y_m), sight.position_m[:2]) < _LANDMARK_AWAY_M:
+            continue
+        middle = ways.walkable.cell_from_world((x_m, y_m)).astype(float)
+        end = _nearest(free, middle)
+        if np.linalg.norm(end - middle) * ways.walkable.cell_m <= _LANDMARK_REACH_M:
+            goals.append(_Goal(thing.label, end, middle, {"object": thing.id}))
+    return goals
+
+
+def _nearest(cells: NDArray[np.int64], middle: NDArray[np.float64]) -> NDArray[np.int64]:
+    return np.asarray(cells[np.argmin(np.linalg.norm(cells - middle, axis=1))])
 
 
 def _can_be_known(sight: _Sight, here: Room, goal: Room) -> bool:
@@ -282,32 +328,28 @@ def _can_be_known(sight: _Sight, here: Room, goal: Room) -> bool:
 
 
 def _path_annotation(
-    sight: _Sight, ways: _Ways, goal: Room, rng: np.random.Generator, settings: StationSettings
+    sight: _Sight, ways: _Ways, goal: _Goal, rng: np.random.Generator, settings: StationSettings
 ) -> Annotation | None:
-    cells = _cells_in(ways.walkable, ways.connected, goal)
     wants_cue = rng.random() < settings.cue_share
-    if not len(cells):
-        return None
-    middle = cells.mean(axis=0)
-    yaw = ways.first_yaw(cells[np.argmin(np.linalg.norm(cells - middle, axis=1))])
+    yaw = ways.first_yaw(goal.cell)
     if yaw is None:
         return None
-    towards = ways.yaw_to(middle)
+    towards = ways.yaw_to(goal.middle)
     off = abs(math.remainder(yaw - towards, 2 * math.pi))
     if _AGREES_RAD < off < _DISAGREES_RAD:
         return None
-    landmark = _landmark(sight, towards) if wants_cue else None
+    landmark = _landmark(sight, towards, goal.record.get("object")) if wants_cue else None
     cue = "" if landmark is None else f" It lies in the direction of the {sight.scene.objects[landmark].label}."
     agrees = off <= _AGREES_RAD
     low, high = (math.degrees(yaw + side * _PATH_WIDTH_RAD / 2) % 360 for side in (-1, 1))
     return Annotation(
-        task=f"Turn to the way that leads to the {goal.kind}.{cue}",
+        task=f"Turn to the way that leads to the {goal.name}.{cue}",
         yaw=(_rounded(low), _rounded(high)),
         initial_yaw=DEFAULT_START_YAWS,
         level=(path_level(cue=landmark is not None, agrees=agrees),) * len(DEFAULT_START_YAWS),
         extra={
             **sight.pose_record(),
-            "room": goal.id,
+            **goal.record,
             "cue": None if landmark is None else sight.scene.objects[landmark].id,
             "agrees": agrees,
             "goal yaw": _rounded(math.degrees(towards) % 360),
@@ -320,10 +362,12 @@ def path_level(*, cue: bool, agrees: bool) -> int:
     return (0 if cue else 2) + (0 if agrees else 1)
 
 
-def _landmark(sight: _Sight, towards_rad: float) -> int | None:
-    """Index of the object nearest to a direction that may be named, if one is near enough."""
+def _landmark(sight: _Sight, towards_rad: float, goal_id: str | None) -> int | None:
+    """Index of the object nearest to a direction that may be named and is not the goal, if one is near enough."""
     best, nearest = None, _LONGEST_CUE_RAD
     for index in sorted(sight.visible):
+        if sight.scene.objects[index].id == goal_id:
+            continue
         columns = sight.yaw_rad[(sight.ids == index).any(axis=0)]
         middle = math.atan2(float(np.sin(columns).mean()), float(np.cos(columns).mean()))
         off = abs(math.remainder(middle - towards_rad, 2 * math.pi))

@@ -164,7 +164,9 @@ class Shape:
         for points, normals, triangles, (material, _) in zip(
             other._points, other._normals, other._triangles, other._material_runs, strict=True
         ):
-            self._append(materials[material], points @ turn_t + at, normals @ turn_t, triangles - first)
+            self._append(
+                materials[material], _turned(points, turn_t) + at, _turned(normals, turn_t), triangles - first
+            )
             first += len(points)
         return self
 
@@ -221,6 +223,11 @@ def _repeated(points: Array, normals: Array, triangles: Triangles) -> tuple[Arra
     count, vertices = points.shape[:2]
     shift = np.arange(count, dtype=np.int32)[:, None, None] * np.int32(vertices)
     return points.reshape(-1, 3), np.tile(normals, (count, 1)), (triangles + shift).reshape(-1, 3)
+
+
+def _turned(points: Array, turn_t: Array) -> Array:
+    """The product points @ turn_t without the threads that a matrix product starts for tall thin arrays."""
+    return points[:, :1] * turn_t[0] + points[:, 1:2] * turn_t[1] + points[:, 2:] * turn_t[2]
 
 
 @lru_cache(maxsize=1)

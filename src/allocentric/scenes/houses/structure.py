@@ -89,7 +89,7 @@ def build_structure(
         parts.append(_placed("wall", shape, edge))
     for hole in holes:
         parts += _hole_parts(hole, door)
-    return _rooms(plan, holes, height_m), _numbered(parts)
+    return _rooms(plan, holes, height_m), numbered(parts)
 
 
 def _rooms(plan: Plan, holes: Sequence[Hole], height_m: float) -> tuple[Room, ...]:
@@ -110,7 +110,8 @@ def _rooms(plan: Plan, holes: Sequence[Hole], height_m: float) -> tuple[Room, ..
     )  # fmt: skip
 
 
-def _numbered(parts: Sequence[Object]) -> tuple[Object, ...]:
+def numbered(parts: Sequence[Object]) -> tuple[Object, ...]:
+    """The parts with ids like "wall-3", by label in order."""
     counts: dict[str, int] = {}
     out = []
     for part in parts:
@@ -130,16 +131,17 @@ def _numbered(parts: Sequence[Object]) -> tuple[Object, ...]:
 
 def _placed(label: str, shape: Shape, edge: Edge, room_id: str | None = None) -> Object:
     """A shape drawn in a wall's frame (x inwards, y backwards along the wall, z up) put into the world."""
-    return _at(label, shape, edge.start, float(np.arctan2(edge.inward[1], edge.inward[0])), room_id)
+    return part_at(label, shape, edge.start, float(np.arctan2(edge.inward[1], edge.inward[0])), room_id)
 
 
-def _at(
+def part_at(
     label: str,
     shape: Shape,
-    origin_xy: Sequence[float] | NDArray[np.float64],
-    yaw_rad: float,
+    origin_xy: Sequence[float] | NDArray[np.float64] = (0.0, 0.0),
+    yaw_rad: float = 0.0,
     room_id: str | None = None,
 ) -> Object:
+    """A shape as a part of the structure, its frame put at a point of the ground; `numbered` names it."""
     mesh, size, centre = shape.centred()
     frame = pose([*np.asarray(origin_xy, dtype=float), 0.0], yaw_rad)
     frame[:3, 3] += frame[:3, :3] @ centre
@@ -169,7 +171,7 @@ def _slab(label: str, room: RoomPlan, material: Material, bottom_m: float) -> Ob
     shape = Shape()
     for x0, y0, x1, y1 in rectangles(outline):
         shape.box(material, (x1 - x0, y1 - y0, _SLAB_M), ((x0 + x1) / 2, (y0 + y1) / 2, bottom_m))
-    return _at(label, shape, (0.0, 0.0), 0.0, room.id)
+    return part_at(label, shape, (0.0, 0.0), 0.0, room.id)
 
 
 def rectangles(outline: NDArray[np.float64]) -> list[tuple[float, float, float, float]]:
@@ -235,17 +237,17 @@ def _hole_parts(hole: Hole, door: Finish) -> list[Object]:
     width = float(np.linalg.norm(end - start))
     yaw = float(np.arctan2(end[1] - start[1], end[0] - start[0])) - np.pi / 2
     if hole.kind == "window":
-        return [_at("window", _window_frame(width, hole.bottom_m, hole.top_m, hole), middle, yaw)]
+        return [part_at("window", _window_frame(width, hole.bottom_m, hole.top_m, hole), middle, yaw)]
     depth = WALL_M + 0.03 + (2 * (_OUTER_M - _HALF_M) if hole.rooms[1] is None else 0.0)
     shape = Shape()
     jamb = (depth, FRAME_M, hole.top_m)
     shape.boxes(_WHITE, [jamb], [(0, y, 0) for y in (-(width - FRAME_M) / 2, (width - FRAME_M) / 2)])
     shape.box(_WHITE, (depth, width, FRAME_M), (0, 0, hole.top_m - FRAME_M))
     shape.box(door.material, (depth - 0.02, width, _THRESHOLD_M), (0, 0, 0))
-    parts = [_at("door frame", shape, middle, yaw)]
+    parts = [part_at("door frame", shape, middle, yaw)]
     if hole.leaf is not None:
         leaf = _leaf(hole.leaf.width_m, hole.top_m - FRAME_M - 0.015, door.material)
-        parts.append(_at("door", leaf, hole.leaf.centre_m, hole.leaf.yaw_rad))
+        parts.append(part_at("door", leaf, hole.leaf.centre_m, hole.leaf.yaw_rad))
     return parts
 
 

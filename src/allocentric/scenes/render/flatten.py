@@ -18,6 +18,7 @@ from allocentric.core.errors import DataError
 from allocentric.core.geometry import point_in_polygon
 from allocentric.core.types import Material, Mesh, Object, Pattern, Room, Scene
 from allocentric.scenes.render import textures
+from allocentric.scenes.render.lights import lit_rooms
 
 Float32 = NDArray[np.float32]
 Int32 = NDArray[np.int32]
@@ -85,7 +86,7 @@ def flatten(scene: Scene) -> FlatScene:
         uv_rows=_joined([part.uv_rows for part in parts], (0, 2, 4), np.float32),
         triangle_object=np.repeat(np.arange(len(parts), dtype=np.int32), np.diff(ends)),
         triangle_material=_joined(remapped, (0,), np.int32),
-        triangle_lamp=_lamp_of_triangles(scene.rooms, positions[triangles].mean(axis=1), normals),
+        triangle_lamp=_lamp_of_triangles(lit_rooms(scene), positions[triangles].mean(axis=1), normals),
         materials=tuple(materials),
         ranges=np.stack([ends[:-1], ends[1:]], axis=1).astype(np.int32),
         bounds_m=_joined([part.bounds[None] for part in parts], (0, 2, 3), np.float32),

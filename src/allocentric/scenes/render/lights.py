@@ -41,15 +41,18 @@ LAMP_TANGENT = 6.0
 """Steepest slope (sideways over down) at which a lamp's shadows are computed; higher up the walls all is lit."""
 SHADOW_LIFT_M = 0.02
 """Shadows are looked up this far above a surface, so that thin things do not shade themselves."""
+OUTDOORS = frozenset({"sidewalk", "crossing", "square"})
+"""Kinds of rooms under the sky: they have no lamp."""
 _FIXTURE_M = 0.15
 _PANES = ("window", "glass", "skylight")
+_GROUND = OUTDOORS | {"ground", "road"}  # nothing lies below it; far wider than a house, it would only shade itself
 _DROP_M = 0.30
 """How far a lamp hangs below the ceiling."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lamps:
-    """Room lights; lamp k belongs to scene.rooms[k]."""
+    """Room lights; lamp k belongs to room k of `lit_rooms`."""
 
     position_m: Array
     """(L, 3) world."""
@@ -57,10 +60,16 @@ class Lamps:
     """(L,) distance at which the light has halved; grows with the room."""
 
 
+def lit_rooms(scene: Scene) -> tuple[Room, ...]:
+    """The rooms that have a lamp, in order."""
+    return tuple(room for room in scene.rooms if room.kind not in OUTDOORS)
+
+
 def lamps_of(scene: Scene) -> Lamps:
-    """One lamp per room, over the middle of its floor."""
-    position = [_lamp_position(room) for room in scene.rooms]
-    reach = [max(1.6, 0.75 * polygon_area(room.floor_polygon_m) ** 0.5) for room in scene.rooms]
+    """One lamp per lit room, over the middle of its floor."""
+    rooms = lit_rooms(scene)
+    position = [_lamp_position(room) for room in rooms]
+    reach = [max(1.6, 0.75 * polygon_area(room.floor_polygon_m) ** 0.5) for room in rooms]
     return Lamps(np.array(position).reshape(-1, 3), np.array(reach))
 
 
@@ -76,7 +85,7 @@ class Casters(NamedTuple):
     """Which objects and structure parts cast shadows."""
 
     sun: NDArray[np.bool_]
-    """(M,) all but panes."""
+    """(M,) all but panes and the ground outdoors."""
     lamps: NDArray[np.bool_]
     """(M,) all but panes and what hangs where a lamp is, which is the lamp itself."""
 
@@ -85,6 +94,7 @@ def casters_of(scene: Scene, bounds_m: NDArray[np.float32], lamps: Lamps) -> Cas
     """Casters among things with world bounds (M, 2, 3)."""
     things = (*scene.objects, *scene.structure)
     solid = np.array([not any(word in thing.label.lower() for word in _PANES) for thing in things], dtype=bool)
+    solid &= np.array([thing.label not in _GROUND for thing in things], dtype=bool)
     fixture = np.zeros(len(things), dtype=bool)
     for position in lamps.position_m:
         gap = np.maximum(np.maximum(bounds_m[:, 0] - position, position - bounds_m[:, 1]), 0)

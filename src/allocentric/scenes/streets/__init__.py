@@ -1,0 +1,1 @@
+"""Streets with buildings, shops, parked cars and everything that stands on a sidewalk."""
