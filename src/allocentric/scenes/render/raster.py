@@ -7,7 +7,7 @@ are drawn once per scene.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -71,7 +71,7 @@ class Raster:
         self._tiles = context.texture_array((textures.TILE_PX, textures.TILE_PX, len(tiles)), 4, tiles.tobytes())
         self._tiles.build_mipmaps()
         self._tiles.filter = (context.LINEAR_MIPMAP_NEAREST, context.LINEAR)
-        self._variants: dict[tuple[str, ...], _Variant] = {}
+        self._variants: dict[tuple[tuple[str, ...], bool], _Variant] = {}
         self._silhouettes: Silhouettes | None = None
         self._cube: CubePass | None = None
         self._resolvers: dict[tuple[str, ...], tuple[Any, Any]] = {}
@@ -122,8 +122,8 @@ class Raster:
     def _planar(self, camera: Camera, wanted: frozenset[Channel]) -> Frame:
         outputs = outputs_of(wanted)
         target = self._target(camera.width_px, camera.height_px, outputs)
-        variant = self._variant(outputs)
         view = clip_view(camera, self._bounds_m)
+        variant = self._variant(outputs, parallel=view.parallel)
         order = self._culling.order(view, self._culling.objects_in(view.clip_from_world))
         chosen = self._culling.triangles(order, self._culling.facing(view))
         self._begin(target.framebuffer)
@@ -197,27 +197,29 @@ class Raster:
             self._targets[key] = Target(self._context, width_px, height_px, outputs, depth=True)
         return self._targets[key]
 
-    def _variant(self, outputs: tuple[str, ...]) -> _Variant:
-        if outputs not in self._variants:
-            self._variants[outputs] = _Variant(
-                self._context, outputs, self._lamps, self._shadows, self._vertices, self._indices
+    def _variant(self, outputs: tuple[str, ...], *, parallel: bool) -> _Variant:
+        key = (outputs, parallel)
+        if key not in self._variants:
+            defines = {**output_defines(outputs), **({"ORTHOGRAPHIC": 1} if parallel else {})}
+            self._variants[key] = _Variant(
+                self._context, defines, self._lamps, self._shadows, self._vertices, self._indices
             )
-        return self._variants[outputs]
+        return self._variants[key]
 
 
 class _Variant:
-    """Programs that write one set of outputs."""
+    """Programs that write one set of outputs for one kind of camera."""
 
     def __init__(
         self,
         context: Any,
-        outputs: tuple[str, ...],
+        defines: Mapping[str, object],
         lamps: lights.Lamps,
         shadows: ShadowMaps | None,
         vertices: Any,
         indices: Any,
     ) -> None:
-        defines = {**output_defines(outputs), **_light_defines(lamps, shadows)}
+        defines = {**defines, **_light_defines(lamps, shadows)}
         surface = _gl.program(context, "surface", "surface", defines, parts=("shade",))
         background = _gl.program(context, "full", "background", {**defines, "FULL_DEPTH": 1.0}, parts=("shade",))
         self.surface = context.vertex_array(surface, self._kept(surface, vertices), indices)
@@ -242,7 +244,7 @@ class _Variant:
             {
                 "clip_from_world": np.ascontiguousarray(view.clip_from_world.T, dtype=np.float32),
                 "eye": tuple(view.eye_m),
-                "orthographic_far": view.far_m if view.parallel else 0.0,
+                "far": view.far_m,
                 "view_direction": tuple(view.forward),
             },
         )

@@ -1,5 +1,7 @@
-uniform float orthographic_far;  // 0 for perspective
-uniform vec3 view_direction;     // orthographic only
+#ifdef ORTHOGRAPHIC
+uniform float far;
+uniform vec3 view_direction;
+#endif
 
 in vec3 normal;
 in vec2 uv;
@@ -30,12 +32,20 @@ void main() {
 #else
     vec3 sun = vec3(0.0);
 #endif
-    vec3 towards = orthographic_far > 0.0 ? -view_direction : to_eye;
+#ifdef ORTHOGRAPHIC
+    vec3 towards = -view_direction;
+#else
+    vec3 towards = to_eye;
+#endif
     vec3 n = normal * inversesqrt(dot(normal, normal) + 1e-12);
     out_rgb = vec4(to_display(lit(albedo, color_gloss.a, n, towards, to_lamp, triangle_lamp.y, sun)), 1.0);
 #endif
 #ifdef OUT_DEPTH
-    out_inverse_depth = orthographic_far > 0.0 ? 1.0 / (gl_FragCoord.z * orthographic_far) : gl_FragCoord.w;
+#ifdef ORTHOGRAPHIC
+    out_inverse_depth = 1.0 / (gl_FragCoord.z * far);
+#else
+    out_inverse_depth = gl_FragCoord.w;
+#endif
 #endif
 #ifdef OUT_TRIANGLE
     out_triangle = triangle_lamp.x;
