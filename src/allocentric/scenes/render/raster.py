@@ -262,6 +262,7 @@ class _Variant:
 
 def _light_defines(lamps: lights.Lamps, shadows: ShadowMaps | None) -> dict[str, object]:
     defines: dict[str, object] = {"MAX_LAMPS": max(1, len(lamps.reach_m)), "GLOSS": lights.GLOSS}
+    defines |= {"EXPOSURE": lights.EXPOSURE, "WHITE": lights.WHITE, "SHOULDER": lights.SHOULDER}
     if shadows is not None:
         defines |= {"SHADOWS": 1, "SHADOW_LIFT_M": lights.SHADOW_LIFT_M}
     return defines
@@ -279,7 +280,6 @@ def light_uniforms(lamps: lights.Lamps, shadows: ShadowMaps | None) -> dict[str,
         "lamp_color": lights.LAMP,
         "horizon_color": lights.HORIZON,
         "zenith_color": lights.ZENITH,
-        "display_curve": (lights.EXPOSURE, lights.WHITE, lights.WHITE + lights.SHOULDER),
     }
     if len(lamps.reach_m):
         values["lamps"] = np.column_stack([lamps.position_m, 1 / lamps.reach_m**2]).astype(np.float32)

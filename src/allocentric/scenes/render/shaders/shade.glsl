@@ -8,7 +8,6 @@ uniform vec3 ground_color;
 uniform vec3 lamp_color;
 uniform vec3 horizon_color;
 uniform vec3 zenith_color;
-uniform vec3 display_curve;  // exposure, white, white + shoulder
 #ifdef SHADOWS
 uniform sampler2DShadow sun_shadow;
 uniform sampler2DShadow lamp_shadow;
@@ -18,8 +17,8 @@ uniform vec4 lamp_map;  // tiles along an edge of the atlas, largest tangent in 
 vec3 to_linear(vec3 encoded) { return encoded * encoded; }
 
 vec3 to_display(vec3 light) {
-    vec3 x = light * display_curve.x;
-    return sqrt(x * (1.0 + display_curve.y * x) / (1.0 + display_curve.z * x));  // the target clamps to 1
+    vec3 x = light * EXPOSURE;
+    return sqrt(x * (1.0 + WHITE * x) / (1.0 + (WHITE + SHOULDER) * x));  // the target clamps to 1
 }
 
 // Colour of the material at a texel: see textures.py for the channels.
