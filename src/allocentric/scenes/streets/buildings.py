@@ -102,6 +102,8 @@ def _front(rng: np.random.Generator, style: _Style, length: float) -> tuple[Shap
             _entrance(rng, shape, style, y)
             shop = pick(rng, BRIGHT)
         else:
+            if rng.random() < 0.4:
+                shop = pick(rng, BRIGHT)
             awnings += _shop(rng, shape, y, bay, shop)
     for z, high, out in (
         (GROUND_FLOOR_M - 0.22, 0.2, 0.12),

@@ -18,6 +18,7 @@ _SETTS = Material(pattern="tiles", color=(0.70, 0.60, 0.50), color2=(0.50, 0.43,
 _SLAB_M = 0.2
 _BEYOND_M = 10.0
 _KERB_M = 0.15
+_PAINT_M = 0.012  # thick, so that depth buffers tell it from the road at a distance
 
 
 def ground(layout: Layout) -> Shape:
@@ -48,7 +49,7 @@ def _line(shape: Shape, rect: Rect, axis: int, along: float, off: float, long: f
     size, at = (long, 0.12), (along, across)
     if axis == 1:
         size, at = (size[1], size[0]), (at[1], at[0])
-    shape.box(_PAINT, (*size, 0.004), (*at, ROAD_Z_M - 0.001))
+    shape.box(_PAINT, (*size, _PAINT_M), (*at, ROAD_Z_M))
 
 
 def pavement(area: Area) -> Shape:
@@ -63,7 +64,7 @@ def pavement(area: Area) -> Shape:
             middle, edges = list(rect.middle), list(rect.size)
             middle[axis] = rect[axis] + (k + 0.5) * rect.size[axis] / count
             edges[axis] = 0.5
-            shape.box(_PAINT, (edges[0], edges[1], 0.004), (middle[0], middle[1], 0.0))
+            shape.box(_PAINT, (edges[0], edges[1], _PAINT_M), (middle[0], middle[1], 0.0))
         return shape
     material = _SETTS if area.kind == "square" else _SLABS
     shape.box(material, (*rect.size, _SLAB_M), (*rect.middle, -_SLAB_M))
@@ -72,6 +73,6 @@ def pavement(area: Area) -> Shape:
         x, y = rect.middle
         along = rect.size[1] if dx else rect.size[0]
         out = (rect.size[0] if dx else rect.size[1]) / 2 - _KERB_M / 2
-        size = (_KERB_M, along, 0.006) if dx else (along, _KERB_M, 0.006)
+        size = (_KERB_M, along, _PAINT_M) if dx else (along, _KERB_M, _PAINT_M)
         shape.box(_KERB, size, (x + dx * out, y + dy * out, 0.0))
     return shape

@@ -118,6 +118,8 @@ def bus(rng: np.random.Generator) -> Piece:
     posts = np.arange(-half + 1.5, half - 1.2, 1.45)
     shape.boxes(body.material, (0.1, wide + 0.03, 1.0), [(float(x), 0.0, 1.4) for x in posts])
     shape.box(_GLASS, (0.03, wide - 0.3, 1.35), (half, 0.0, 1.1))
+    shape.box(_GLASS, (0.03, wide - 0.5, 0.9), (-half, 0.0, 1.5))
+    shape.box(BLACK, (0.03, wide - 0.9, 0.5), (-half, 0.0, 0.75))
     shape.box(plain((0.95, 0.75, 0.15)), (0.03, 1.4, 0.28), (half + 0.01, 0.0, 2.55))
     shape.boxes(_GLASS, (1.1, 0.03, 2.1), [(x, -wide / 2 - 0.005, 0.4) for x in (half - 1.1, -0.6)])
     shape.boxes(DARK_METAL, (0.05, 0.05, 2.1), [(x, -wide / 2 - 0.01, 0.4) for x in (half - 1.1, -0.6)])
