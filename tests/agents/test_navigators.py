@@ -15,7 +15,9 @@ from allocentric.agents.navigators import (
     RIGHT,
     STOP,
     UP,
+    FullSweep,
     GeodesicFollower,
+    GreedySaliency,
     RandomNavigator,
     StopAtOnce,
 )  # fmt: skip
@@ -35,6 +37,9 @@ class Guide:
 
     def lookahead(self) -> Told:
         return self.told
+
+    def survey(self) -> Told:
+        return self.told._replace(ahead_m=self.told.ahead_m[::-1])
 
 
 @pytest.mark.parametrize(("best", "move"), [(0, FORWARD), (1, LEFT), (3, LEFT), (5, RIGHT), (7, RIGHT)])
@@ -73,3 +78,36 @@ def test_chance_repeats_with_the_seed_and_stops_as_often_as_told() -> None:
     walker.reset(6)
     assert [walker.act(None) for _ in range(50)] != moves[0][:50]
     assert StopAtOnce().act(None) == STOP
+
+
+def test_the_sweep_asks_for_the_way_over_the_floor_not_to_the_goal() -> None:
+    ahead = np.array([1.0, 2.0, 2.0, 2.0])
+    assert GeodesicFollower(Guide(ahead_m=ahead)).act(None) == FORWARD
+    assert FullSweep(Guide(ahead_m=ahead)).act(None) == RIGHT
+    assert FullSweep(Guide(near=True, success=True)).act(None) == STOP
+    assert FullSweep(Guide(near=True, bearing_rad=1.0)).act(None) == LEFT
+
+
+def lamp(column: int) -> dict[str, NDArray[np.uint8]]:
+    """Noise with one bright disc."""
+    picture = np.random.default_rng([3]).integers(100, 110, (96, 192, 3), dtype=np.uint8)
+    rows, columns = np.indices((96, 192))
+    picture[np.hypot(rows - 48, columns - column) < 6] = 250
+    return {"rgb": picture}
+
+
+@pytest.mark.parametrize(("column", "turns", "move"), [(170, 2, RIGHT), (96, 0, FORWARD), (22, 2, LEFT)])
+def test_what_is_salient_is_turned_to_and_walked_to(column: int, turns: int, move: int) -> None:
+    walker = GreedySaliency(horizontal_fov_rad=np.radians(79.0), turn_rad=np.radians(15.0))
+    # (170.5 - 96) / 96 of half the width: 32.6 degrees, two turns of 15
+    assert [walker.act(lamp(column)) for _ in range(turns + 1)] == [move] * turns + [FORWARD]
+
+
+def test_three_glances_then_the_walker_stops_earlier_where_it_is_blocked() -> None:
+    walker = GreedySaliency(horizontal_fov_rad=np.radians(79.0), turn_rad=np.radians(15.0))
+    for _ in range(2):
+        walker.reset(0)
+        assert [walker.act(lamp(96)) for _ in range(4)] == [FORWARD] * 3 + [STOP]  # the picture never changes
+    walker.reset(0)
+    moves = [walker.act(lamp(94 + k % 3)) for k in range(25)]
+    assert moves == [FORWARD] * 24 + [STOP]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from allocentric.agents.navigators import GeodesicFollower, RandomNavigator, StopAtOnce
+from allocentric.agents.navigators import FullSweep, GeodesicFollower, RandomNavigator, StopAtOnce
 from allocentric.core.errors import DataError, SettingsError, UserError
 from allocentric.core.geometry import pose
 from allocentric.core.types import Choice, Direction, Item, Number, Object, Opening, Room, Scene
@@ -479,3 +479,64 @@ def test_finer_steps_bring_the_oracle_to_one() -> None:
 @pytest.mark.slow
 def test_five_hundred_episodes_of_object_navigation() -> None:
     check_baselines(Explore("procedural", sensors=()), range(500))
+
+
+# ---------------------------------------------------------------------------------------------------------- sweeping
+
+
+def test_every_cell_is_near_a_station_as_walked() -> None:
+    env = make()
+    env.reset(seed=0)
+    floor = env._episode_now().place.floor
+    for reach_m in (0.5, 1.0):
+        stations = floor.stations(reach_m)
+        away = floor.field(stations).distance_m
+        assert away[floor.free].max() <= reach_m + 1e-9
+        apart = [floor.field(_only(stations, cell)).distance_m[stations] for cell in np.argwhere(stations)]
+        assert np.sort(np.array(apart), axis=1)[:, 1].min() > reach_m  # none is there in vain
+
+
+def _only(mask: np.ndarray[Any, Any], cell: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    one = np.zeros_like(mask)
+    one[tuple(cell)] = True
+    return one
+
+
+def test_the_survey_leads_everywhere_whatever_is_looked_for() -> None:
+    env = make()
+    trails = []
+    for goal in ("chair", "table"):
+        place(env, 2.0, 2.0, 0.0, goal)
+        moves = []
+        for _ in range(60):
+            ahead = env.survey().ahead_m
+            best = int(np.argmin(ahead + 1e-6 * np.arange(len(ahead))))
+            moves.append(FORWARD if best == 0 else LEFT)
+            env.step(moves[-1])
+        trails.append(env.trail_m)
+    np.testing.assert_array_equal(*trails)
+    asking = Explore([two_rooms()], items=items(), task="question", sensors=())
+    asking.reset(seed=0)
+    with pytest.raises(SettingsError, match="a question has no place to walk to"):
+        asking.survey()
+
+
+def test_the_sweep_finds_in_small_houses_what_chance_does_not_and_the_oracle_sooner() -> None:
+    env = Explore({"name": "procedural", "rooms": (2, 3)}, sensors=())
+    policies = {"random": RandomNavigator(), "sweep": FullSweep(env), "oracle": GeodesicFollower(env)}
+    found = {}
+    for name, policy in policies.items():
+        ends = play(env, policy, range(10))
+        found[name] = [float(np.mean([end[key] for end in ends])) for key in ("success", "spl", "steps")]
+    assert found["sweep"][0] >= 0.9 > 0.4 > found["random"][0]
+    assert found["random"][1] < found["sweep"][1] < found["oracle"][1]
+    assert found["sweep"][2] > 2 * found["oracle"][2]
+
+
+def test_the_question_of_an_episode_is_known_to_who_asks_the_environment() -> None:
+    env = Explore([two_rooms()], items=items(), task="question", sensors=())
+    env.reset(seed=0, options={"goal": "i1"})
+    assert env.item is env.items[1]
+    walking = make()
+    walking.reset(seed=0)
+    assert walking.item is None

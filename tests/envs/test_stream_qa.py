@@ -136,6 +136,7 @@ def test_answers_are_scored_by_the_shared_scorer() -> None:
         question("u", Choice(1), choices=("left", "right"), views=views),
     ]
     (built,) = streams_of_items(items)
+    assert StreamQA([built], **SIZE).item is None
     assert [q.time_s for q in built.questions] == [0.0, 1.0, 2.0]  # without evidence: at the end
     assert [q.time_s for q in streams_of_items(items, when="end")[0].questions] == [2.0, 2.0, 2.0]
     env = StreamQA([built], **SIZE)
@@ -144,9 +145,11 @@ def test_answers_are_scored_by_the_shared_scorer() -> None:
     expected = [("5", "n", 0.6, False), ("B", "c", 1.0, False), ("both are fine", "u", 0.0, True)]
     for answer, item, worth, unreadable in expected:
         assert info["item"] == item
+        assert env.item is next(one for one in items if one.id == item)
         observation, reward, terminated, _, info = env.step(answer)
         assert (reward, info["score"], info["unreadable"], info["answered_item"]) == (worth, worth, unreadable, item)
     assert terminated
+    assert info["success"] is False
     assert (info["mean_score"], info["answered"], info["unreadable_count"]) == (pytest.approx(1.6 / 3), 3, 1)
     with pytest.raises(EpisodeOverError, match="the episode is over"):
         env.step("3")

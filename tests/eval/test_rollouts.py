@@ -8,20 +8,25 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from allocentric.agents.rollout import play
 from allocentric.core.catalog import Catalog
 from allocentric.core.config import Settings, settings_from_mapping
 from allocentric.core.errors import SettingsError, UserError
 from allocentric.core.records import episode_from_record
-from allocentric.core.runlog import read_samples
-from allocentric.core.types import Episode, Prompt, Response
-from allocentric.eval.arenas import BlindGuess, arena, drawn
+from allocentric.core.runlog import RunLog, read_samples
+from allocentric.core.types import Choice, Episode, Item, Order, Prompt, Response, View
+from allocentric.eval.arenas import arena, drawn
 from allocentric.eval.episodes import episode_record, read_table, rows_for_people, table_from_records
+from allocentric.eval.play.game import make_game
+from allocentric.eval.play.results import Results
 from allocentric.eval.rollouts import RolloutRecipe, load_rollout_recipe, run_rollouts
 
 CHILD = Path(__file__).parent / "rollout_child.py"
@@ -199,16 +204,121 @@ def test_walks_and_questions_have_their_own_baselines(tmp_path: Path) -> None:
     recipe = settings_from_mapping(RolloutRecipe, {"name": "walk", "env": env, "episodes": 3}, where="test")
     result = run_rollouts(recipe, tmp_path)
     rows = {row["policy"]: row["overall"] for row in result.results["policies"]}
-    assert list(rows) == ["stop at start", "random", "oracle"]
-    assert (rows["oracle"]["score"], rows["stop at start"]["score"]) == (100.0, 0.0)
-    assert rows["oracle"]["means"]["spl"] > 85.0 > 10.0 > rows["stop at start"]["means"]["spl"]
+    assert list(rows) == ["stop at start", "random", "full sweep", "oracle"]
+    assert (rows["oracle"]["score"], rows["full sweep"]["score"], rows["stop at start"]["score"]) == (
+        100.0,
+        100.0,
+        0.0,
+    )
+    assert rows["oracle"]["means"]["spl"] > 85.0 > rows["full sweep"]["means"]["spl"] > 10.0
+    assert rows["stop at start"]["means"]["spl"] < 10.0
     assert result.results["chance"] == {}
-    guess = BlindGuess()
-    guess.reset(0)
-    text = "Which?\nA. left\nB. right\nC. neither"
-    said = {guess.act({"instruction": text})["answer"] for _ in range(60)}
-    assert said == {"A", "B", "C"}
-    assert guess.act({"instruction": "How many?"}) == {"move": 0, "answer": "1"}
+    assert result.results["left_out"] == {"greedy saliency": "needs the sensor rgb"}
+    columns, shown = rows_for_people(result.results)
+    assert shown[-2] == ["greedy saliency (left out: needs the sensor rgb)", *["-"] * (len(columns) - 1)]
+
+
+def test_where_there_are_pictures_the_most_salient_is_walked_to(tmp_path: Path) -> None:
+    env = {"id": "Explore-v0", "scenes": {"name": "procedural", "rooms": [1, 1]}, "width_px": 64, "height_px": 48}
+    recipe = settings_from_mapping(RolloutRecipe, {"name": "walk", "env": env, "episodes": 1}, where="test")
+    results = run_rollouts(recipe, tmp_path).results
+    rows = {row["policy"]: row["overall"] for row in results["policies"]}
+    assert list(rows) == ["stop at start", "random", "greedy saliency", "full sweep", "oracle"]
+    assert rows["greedy saliency"]["completed"] == 100.0
+    assert results["left_out"] == {}
+
+
+QUESTION_BASELINES = ["random", "constant", "frequency", "oracle"]
+
+
+@pytest.fixture
+def choices(monkeypatch: pytest.MonkeyPatch) -> list[Item]:
+    """A set of 300 streams with one question each, of four options, the first of them right most often."""
+    views = [(View(image=np.zeros((8, 16, 3), np.uint8), time_s=0.0),) for _ in range(300)]
+    rng = np.random.default_rng(0)
+    items = [
+        Item(
+            id=f"i{k}",
+            kind="k",
+            prompt="Which?",
+            choices=("a", "b", "c", "d"),
+            gold=Choice(int(rng.choice(4, p=[0.1, 0.1, 0.7, 0.1]))),
+            scene_id=f"procedural-{k:06d}",
+            source="test",
+            views=views[k],
+        )
+        for k in range(300)
+    ]
+    monkeypatch.setattr("allocentric.eval.arenas._items_of", lambda folder: items if folder else ())
+    return items
+
+
+def test_streams_have_blind_answers_and_the_oracle_beside_chance(choices: list[Item], tmp_path: Path) -> None:
+    env = {"id": "StreamQA-v0", "items": "set", "width_px": 16, "height_px": 8, "frames_per_turn": 1}
+    recipe = settings_from_mapping(RolloutRecipe, {"name": "stream", "env": env}, where="test")
+    results = run_rollouts(recipe, tmp_path).results
+    rows = {row["policy"]: row["overall"] for row in results["policies"]}
+    assert list(rows) == QUESTION_BASELINES
+    assert results["chance"] == {"overall": 25.0}
+    assert rows["random"]["low"] < 25.0 < rows["random"]["high"]
+    assert rows["random"]["n"] == 300
+    right = [100 * float(np.mean([item.gold == Choice(k) for item in choices])) for k in (0, 2)]
+    assert [rows["constant"]["score"], rows["frequency"]["score"]] == pytest.approx(right)
+    assert (rows["oracle"]["score"], rows["oracle"]["means"]["score"]) == (100.0, 100.0)
+    assert (results["adapter"], results["left_out"]) == (None, {})
+    _, shown = rows_for_people(results)
+    assert [row[0] for row in shown] == [*[f"{name} (baseline)" for name in QUESTION_BASELINES], "chance"]
+    asked = recipe.model_copy(update={"models": ({"name": "reply"},)})
+    with pytest.raises(SettingsError, match=r"models do not play allocentric/StreamQA-v0"):
+        run_rollouts(asked, tmp_path)
+
+
+def test_a_stream_is_a_success_where_all_of_it_is_right(choices: list[Item], monkeypatch: pytest.MonkeyPatch) -> None:
+    views = choices[0].views
+    order = replace(choices[1], id="order", gold=Order(("x", "y")), choices=())
+    shared = [replace(item, scene_id="s", views=views) for item in (*choices[:2], order)]
+    monkeypatch.setattr("allocentric.eval.arenas._items_of", lambda folder: shared[:2] if folder == "two" else shared)
+    place = arena({"id": "StreamQA-v0", "items": "two"})
+    (start,) = place.starts(None, 0)
+    assert place.chance(start) == 1 / 16
+    env = place.make()
+    policies = place.baselines(env)
+    assert place.turn_limit is not None
+    outcomes = {name: play(policies[name], env, start, max_turns=place.turn_limit).outcome for name in policies}
+    assert (outcomes["oracle"]["success"], outcomes["oracle"]["score"], outcomes["oracle"]["steps"]) == (True, 1.0, 2)
+    half = outcomes["constant"]["score"]
+    assert half == np.mean([item.gold == Choice(0) for item in shared[:2]])
+    assert outcomes["constant"]["success"] == (half == 1.0)
+    assert outcomes["random"]["scene_id"] == "s"
+    mixed = arena({"id": "StreamQA-v0", "items": "three"})
+    assert mixed.chance(mixed.starts(None, 0)[0]) is None
+    assert list(mixed.left_out) == ["constant"]
+    assert list(mixed.baselines(mixed.make())) == ["random", "frequency", "oracle"]
+
+
+def test_questions_of_walkers_are_asked_once_each_and_answered_blindly(choices: list[Item], tmp_path: Path) -> None:
+    del choices[6:]
+    env = {"id": "Explore-v0", "scenes": {"name": "procedural", "rooms": [1, 1]}, "sensors": [], "task": "question"}
+    recipe = settings_from_mapping(RolloutRecipe, {"name": "ask", "env": {**env, "items": "set"}}, where="test")
+    result = run_rollouts(recipe, tmp_path)
+    rows = {row["policy"]: row["overall"] for row in result.results["policies"]}
+    assert list(rows) == QUESTION_BASELINES
+    assert result.results["chance"] == {"overall": 25.0}
+    assert (rows["oracle"]["score"], rows["oracle"]["n"], rows["oracle"]["steps"]) == (100.0, 6, 1.0)
+    oracle = [r["episode"] for r in read_samples(result.folder).values() if r["policy"] == "oracle"]
+    told = [episode_from_record(episode).steps[-1].info["goal"] for episode in oracle]
+    assert sorted(told) == sorted(item.id for item in choices)
+
+
+def test_players_of_streams_see_the_baselines_too(choices: list[Item], tmp_path: Path) -> None:
+    game = make_game("StreamQA", {"items": "set", "width_px": 16, "height_px": 8}, episodes=2, seed=0)
+    with RunLog(tmp_path / "run", {"env": "StreamQA"}) as log:
+        results = Results(log, game)
+        while (state := results.advance())["missing"]:
+            pass
+    assert [row["policy"] for row in state["table"]["policies"]] == QUESTION_BASELINES
+    assert state["table"]["policies"][-1]["overall"]["score"] == 100.0
+    assert state["table"]["chance"] == {"overall": 25.0}
 
 
 def test_episodes_are_drawn_without_replacement() -> None:

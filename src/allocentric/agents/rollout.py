@@ -253,13 +253,15 @@ class _Record:
             "steps": len(self._turns),
             "reward": float(sum(turn.reward for turn in self._turns)),
             "level": None if level in (None, -1) else level,
-            "scene_id": str(self._first.get("scene_id", "")),
-            "unreadable": sum(NOT_READ in turn.info for turn in self._turns) + bool(self._last.get("unreadable")),
+            "scene_id": str(self._first.get("scene_id", self._first.get("stream", ""))),
+            "unreadable": sum(NOT_READ in turn.info or bool(turn.info.get("unreadable")) for turn in self._turns),
             "invalid": sum(not turn.info.get("valid", True) for turn in self._turns if NOT_READ not in turn.info),
             **self._tokens,
             "seconds": time.perf_counter() - self._began_s,
         }
         outcome |= {key: _number(self._last[key]) for key in _METRICS if key in self._last}
+        if "mean_score" in self._last:  # several questions; `score` is that of the last one
+            outcome["score"] = _number(self._last["mean_score"])
         if self.failed is not None:
             outcome["failed"] = self.failed
         return outcome

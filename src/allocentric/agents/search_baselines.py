@@ -105,9 +105,7 @@ class GreedySaliency:
     def act(self, observation: Mapping[str, Any]) -> Action:
         """Turn to the peak, or submit where the head looks."""
         view, heading = observation["view"], observation["heading_rad"]
-        map_ = saliency(view)
-        row, column = np.unravel_index(int(np.argmax(map_)), map_.shape)
-        x, y = (column + 0.5) / map_.shape[1] - 0.5, (row + 0.5) / map_.shape[0] - 0.5
+        x, y = most_salient(view)
         direction = _direction_of(x, y * view.shape[0] / view.shape[1], heading, self._horizontal_fov_rad)
         off_axis = math.atan(2 * math.tan(self._horizontal_fov_rad / 2) * math.hypot(x, y))
         if off_axis < _NEAR_RAD or self._glances == _MOST_GLANCES:
@@ -158,6 +156,13 @@ def saliency(view: Image) -> NDArray[np.float64]:
     residual = log_amplitude - cv2.blur(log_amplitude, (3, 3))
     energy = np.abs(np.fft.ifft2(np.exp(residual + 1j * np.angle(spectrum)))) ** 2
     return np.asarray(cv2.GaussianBlur(energy, (0, 0), 2.5), dtype=np.float64)
+
+
+def most_salient(view: Image) -> tuple[float, float]:
+    """The peak of `saliency` from the view's centre: right in widths, and down in heights."""
+    map_ = saliency(view)
+    row, column = np.unravel_index(int(np.argmax(map_)), map_.shape)
+    return (int(column) + 0.5) / map_.shape[1] - 0.5, (int(row) + 0.5) / map_.shape[0] - 0.5
 
 
 def _direction_of(x: float, y: float, heading_rad: FloatArray, horizontal_fov_rad: float) -> Direction:

@@ -17,9 +17,10 @@ from allocentric.core.types import Image, Item, Scene, Unreadable
 from allocentric.envs.errors import EpisodeOverError
 from allocentric.envs.exploration import episodes
 from allocentric.envs.exploration.eyes import Eyes
-from allocentric.envs.exploration.floor import Array
+from allocentric.envs.exploration.floor import Array, DistanceField
 from allocentric.envs.exploration.goals import Goal
 from allocentric.envs.exploration.settings import NEAR_M, Settings, action_space, check_task, observation_space
+from allocentric.envs.exploration.tour import Tour
 from allocentric.envs.exploration.walker import Pose, stepped, tilted, turned
 from allocentric.envs.questions import check_items, judge, question_text
 from allocentric.scenes.render.contract import Channel
@@ -115,6 +116,8 @@ class Explore(gymnasium.Env[Observation, Any]):
         self._walked_m = 0.0
         self._shortest_m = self._distance_m = self._left_m()
         self._was_near = self._is_near()
+        self._tour: Tour | None = None
+        self._toured = 0
         self._over = False
         return self._observation(), self._info(collided=False)
 
@@ -155,6 +158,11 @@ class Explore(gymnasium.Env[Observation, Any]):
         return self._episode_now().place.scene
 
     @property
+    def item(self) -> Item | None:
+        """The question of the current episode with its gold answer; None where none is asked."""
+        return self._episode_now().item
+
+    @property
     def pose(self) -> Pose:
         """Where the walker stands and looks now, in the world."""
         self._episode_now()
@@ -174,8 +182,25 @@ class Explore(gymnasium.Env[Observation, Any]):
     def lookahead(self) -> Lookahead:
         """What is left to walk, here and after each next step. SettingsError where there is no goal."""
         place, goal = self._goal()
-        field, floor = place.floor.field(goal.cells), place.floor
-        ahead = []
+        return self._look_ahead(place.floor.field(goal.cells))
+
+    def survey(self) -> Lookahead:
+        """Like `lookahead`, but the way leads all over the floor, from one station of a `Tour` to the next.
+
+        The tour depends on the floor and the walk so far; of the goal only the other fields tell: whether it is near,
+        and then where. SettingsError where there is no goal.
+        """
+        place, _ = self._goal()
+        if self._tour is None:
+            self._tour = Tour(place.floor, self._near_m)
+        for point_m in self._trail_m[self._toured :]:
+            self._tour.pass_by(point_m)
+        self._toured = len(self._trail_m)
+        return self._look_ahead(self._tour.field())
+
+    def _look_ahead(self, field: DistanceField) -> Lookahead:
+        place, goal = self._goal()
+        floor, ahead = place.floor, []
         for k in range(max(round(2 * np.pi / self.settings.turn_rad), 1)):
             facing = turned(self._pose, k * self.settings.turn_rad)
             after = stepped(floor, facing, self.settings.step_m, self.settings.collision).pose

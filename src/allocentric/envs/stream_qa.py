@@ -19,7 +19,7 @@ from pydantic import Field
 from allocentric.core.config import Settings as BaseSettings
 from allocentric.core.config import settings_from_mapping
 from allocentric.core.errors import DataError, SettingsError, suggestion
-from allocentric.core.types import Image, Unreadable
+from allocentric.core.types import Image, Item, Unreadable
 from allocentric.envs.errors import EpisodeOverError
 from allocentric.envs.questions import LONGEST_ANSWER, judge, question_text
 from allocentric.envs.streams import Feed, Stream, TimedQuestion
@@ -58,7 +58,8 @@ class StreamQA(gymnasium.Env[Observation, str]):
     where another question came there, and always before any picture later than t.
 
     `reset(seed=k)` draws a stream from the seed, `options={"stream": id}` chooses one. `info` has `score` and
-    `unreadable` after an answer, and at the end `mean_score`, `answered` and `unreadable_count`.
+    `unreadable` after an answer, and at the end `mean_score`, `success` (every answer was worth 1), `answered` and
+    `unreadable_count`.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012 - declared by gymnasium
@@ -92,6 +93,7 @@ class StreamQA(gymnasium.Env[Observation, str]):
         self.observation_space = _observation_space(self.settings, streams)
         self._feed: Feed | None = None
         self._turn_picture: Image | None = None
+        self._pending: TimedQuestion | None = None
         self._over = True
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
@@ -101,7 +103,7 @@ class StreamQA(gymnasium.Env[Observation, str]):
         self.close()
         self._feed = Feed(stream)
         self._stream_id, self._questions = stream.id, list(stream.questions)
-        self._pending: TimedQuestion | None = None
+        self._pending = None
         self._scores: list[float] = []
         self._unreadable = self._turn = 0
         self._now_s = NO_TIME_S
@@ -120,6 +122,7 @@ class StreamQA(gymnasium.Env[Observation, str]):
         if terminated:
             self._over = True
             judged |= {
+                "success": all(score == 1.0 for score in self._scores),
                 "mean_score": float(np.mean(self._scores)),
                 "answered": len(self._scores),
                 "unreadable_count": self._unreadable,
@@ -139,6 +142,11 @@ class StreamQA(gymnasium.Env[Observation, str]):
         if self._feed is not None:
             self._feed.close()
         self._feed, self._turn_picture = None, None
+
+    @property
+    def item(self) -> Item | None:
+        """The question asked now with its gold answer; None where none is asked."""
+        return None if self._pending is None else self._pending.item
 
     # ------------------------------------------------------------------------------------------------------ the turn
 

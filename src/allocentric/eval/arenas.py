@@ -5,32 +5,32 @@ baselines, and what chance reaches.
 from __future__ import annotations
 
 import importlib
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
 
+from allocentric.agents import navigators, search_baselines
 from allocentric.agents.adapters import Adapter, Form, HeadAdapter, WalkAdapter
-from allocentric.agents.navigators import GeodesicFollower, Guide, RandomNavigator, StopAtOnce
+from allocentric.agents.question_baselines import NAMES, ScriptedAnswers, has_constant
 from allocentric.agents.rollout import Environment, Start
-from allocentric.agents.search_baselines import FullSweep, GreedySaliency, Oracle, SubmitAtStart, UniformDirection
 from allocentric.core.config import resolved
 from allocentric.core.errors import SettingsError, suggestion
 from allocentric.core.records import digest
-from allocentric.core.types import Policy
+from allocentric.core.types import Item, Policy
 from allocentric.envs.explore import Explore
 from allocentric.envs.panorama.protocols import PROTOCOLS
 from allocentric.envs.panorama.tasks import LEVELS, Task, record_from_annotation
 from allocentric.envs.panorama.views import PanoramaStore
 from allocentric.envs.panorama_search import PanoramaSearch
 from allocentric.envs.registration import NAMESPACE, environment_ids
+from allocentric.envs.stream_qa import StreamQA
+from allocentric.envs.streams import streams_of_items
 from allocentric.eval.video import sampled_digest
 
 _DRAW = 0xE415  # stream of the episodes' choice
 _DEFAULT_EPISODES = 100
-_OPTION = re.compile(r"^([A-Z])\. ", re.MULTILINE)
 
 
 class Arena(Protocol):
@@ -51,12 +51,17 @@ class Arena(Protocol):
         """The episodes: all there are, or `limit` of them drawn with `seed`."""
         ...
 
-    def adapter(self, form: Form, version: str) -> Adapter:
-        """The words a model plays in."""
+    def adapter(self, form: Form, version: str) -> Adapter | None:
+        """The words a model plays in; None where no model plays it."""
         ...
 
     def baselines(self, env: Environment) -> dict[str, Policy]:
         """Policies of this environment by name, weakest first."""
+        ...
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Why some baselines can't play with these settings, by name."""
         ...
 
     def chance(self, start: Start) -> float | None:
@@ -88,11 +93,15 @@ def arena(values: Mapping[str, Any]) -> Arena:
         return PanoramaArena(full, cls, rest)
     if issubclass(cls, Explore):
         return WalkArena(full, cls, rest)
-    raise SettingsError(f"{full} is not played by rollouts yet; PanoramaSearch and Explore environments are")
+    if issubclass(cls, StreamQA):
+        return StreamArena(full, cls, rest)
+    raise SettingsError(f"{full} is not played by rollouts; PanoramaSearch, Explore and StreamQA environments are")
 
 
 class PanoramaArena:
     """Search in panoramas: one episode per task and start heading."""
+
+    left_out: dict[str, str] = {}  # noqa: RUF012 - every baseline plays whatever the settings
 
     def __init__(self, name: str, cls: type[PanoramaSearch], values: dict[str, Any]) -> None:
         self.id = name
@@ -124,11 +133,11 @@ class PanoramaArena:
         """Two of them know what no searcher does: the sweep recognises the target, the oracle knows where it is."""
         search = cast(PanoramaSearch, env)
         return {
-            "random": UniformDirection(),
-            "submit at start": SubmitAtStart(),
-            "greedy saliency": GreedySaliency(search.settings.horizontal_fov_rad),
-            "full sweep": FullSweep(search.sighted),
-            "oracle": Oracle(search.target),
+            "random": search_baselines.UniformDirection(),
+            "submit at start": search_baselines.SubmitAtStart(),
+            "greedy saliency": search_baselines.GreedySaliency(search.settings.horizontal_fov_rad),
+            "full sweep": search_baselines.FullSweep(search.sighted),
+            "oracle": search_baselines.Oracle(search.target),
         }
 
     def chance(self, start: Start) -> float | None:
@@ -156,7 +165,7 @@ class PanoramaArena:
 
 
 class WalkArena:
-    """Walking in scenes: one episode per seed."""
+    """Walking in scenes: one episode per seed, or per question."""
 
     def __init__(self, name: str, cls: type[Explore], values: dict[str, Any]) -> None:
         self.id = name
@@ -166,6 +175,8 @@ class WalkArena:
         self._items = _items_of(set_folder)
         first = self._new()
         self.questions = first.settings.task == "question"
+        self._sensors = first.settings.sensors
+        self._by_id = {item.id: item for item in self._items}
         self.turn_limit: int | None = first.settings.max_steps
         scenes = self._values.get("scenes", "procedural")
         asked = digest([item.id for item in self._items])
@@ -176,7 +187,12 @@ class WalkArena:
         return self._new()
 
     def starts(self, limit: int | None, seed: int) -> list[Start]:
-        """By seed; a hundred where no limit says how many."""
+        """By seed, a hundred where no limit says how many; questions by number, each from a start drawn for it."""
+        if self.questions:
+            return [
+                Start(key=f"item-{index}", seed=seed + index, options={"goal": self._items[index].id})
+                for index in drawn(len(self._items), limit, seed)
+            ]
         return [Start(key=f"seed-{seed + k}", seed=seed + k) for k in range(limit or _DEFAULT_EPISODES)]
 
     def adapter(self, form: Form, version: str) -> Adapter:
@@ -184,18 +200,29 @@ class WalkArena:
         return WalkAdapter(form=form, version=version, questions=self.questions)
 
     def baselines(self, env: Environment) -> dict[str, Policy]:
-        """The oracle follows shortest ways; a question has none, so there only a blind guess stands beside models."""
+        """The sweep knows the floor and when the goal is near, the oracle the way; questions are answered blindly."""
+        walk = cast(Explore, env)
         if self.questions:
-            return {"blind guess": BlindGuess()}
-        return {
-            "stop at start": StopAtOnce(),
-            "random": RandomNavigator(),
-            "oracle": GeodesicFollower(cast(Guide, env)),
+            return answers(self._items, lambda: walk.item, lambda text: {"move": 0, "answer": text})
+        policies: dict[str, Policy] = {
+            "stop at start": navigators.StopAtOnce(),
+            "random": navigators.RandomNavigator(),
+            "greedy saliency": navigators.GreedySaliency(walk.settings.horizontal_fov_rad, walk.settings.turn_rad),
+            "full sweep": navigators.FullSweep(walk),
+            "oracle": navigators.GeodesicFollower(walk),
         }
+        return {name: policy for name, policy in policies.items() if name not in self.left_out}
 
-    def chance(self, start: Start) -> float | None:  # noqa: ARG002 - no walk has one
-        """Not defined: what chance reaches depends on how it walks; see the baselines."""
-        return None
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Saliency needs a picture, and the constant answer a form."""
+        if self.questions:
+            return answers_left_out(self._items)
+        return {} if "rgb" in self._sensors else {"greedy saliency": "needs the sensor rgb"}
+
+    def chance(self, start: Start) -> float | None:
+        """Of one option of a question. For walks not defined: it depends on how chance walks; see the baselines."""
+        return chance_of(self._by_id[start.options["goal"]]) if self.questions else None
 
     def level(self, level: Any) -> str | None:
         """As the environment says it."""
@@ -205,20 +232,80 @@ class WalkArena:
         return self._cls(items=self._items, **self._values)
 
 
-class BlindGuess:
-    """Answers at once without looking: one of the options with equal chance, or 1 where there are none."""
+class StreamArena:
+    """Watching streams: one episode per stream of a set, the walk through a scene with all questions about it."""
 
-    def __init__(self) -> None:
-        self._rng = np.random.default_rng(0)
+    def __init__(self, name: str, cls: type[StreamQA], values: dict[str, Any]) -> None:
+        self.id = name
+        self._cls = cls
+        self._values = dict(values)
+        folder = self._values.pop("items", None)
+        if not isinstance(folder, str):
+            raise SettingsError(f"{name} needs questions: `items`, the folder of a set that `allocentric make` wrote")
+        self.items: Sequence[Item] = _items_of(folder)
+        if not all(item.views for item in self.items):
+            raise SettingsError(f"the set {folder} holds questions without pictures; make it with a `renderer`")
+        self._streams = {stream.id: stream for stream in streams_of_items(self.items)}
+        asked = digest([item.id for item in self.items])
+        self.settings = {"id": name, **resolved(self._new().settings), "items": folder, "tasks": asked}
+        # a turn brings a picture or a question at least
+        self.turn_limit: int | None = max(len(one.views) + len(one.questions) for one in self._streams.values())
 
-    def reset(self, seed: int) -> None:
-        """Begin the draws of an episode."""
-        self._rng = np.random.default_rng(seed)
+    def make(self) -> Environment:
+        """A new instance."""
+        return self._new()
 
-    def act(self, observation: Any) -> dict[str, Any]:
-        """Stop with an answer."""
-        letters = _OPTION.findall(str(observation["instruction"]))
-        return {"move": 0, "answer": str(self._rng.choice(letters)) if letters else "1"}
+    def starts(self, limit: int | None, seed: int) -> list[Start]:
+        """By stream."""
+        names = list(self._streams)
+        return [
+            Start(key=names[index], seed=seed + index, options={"stream": names[index]})
+            for index in drawn(len(names), limit, seed)
+        ]
+
+    def adapter(self, form: Form, version: str) -> None:  # noqa: ARG002 - no form has one
+        """Models do not play streams: a turn brings several pictures, and adapters show one."""
+        return
+
+    def baselines(self, env: Environment) -> dict[str, Policy]:
+        """Blind answers, and the right ones."""
+        return answers(self.items, lambda: cast(StreamQA, env).item, str)
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """The constant answer needs a form."""
+        return answers_left_out(self.items)
+
+    def chance(self, start: Start) -> float | None:
+        """Of one option of every question being right, as a success is."""
+        each = [chance_of(question.item) for question in self._streams[start.options["stream"]].questions]
+        known = [chance for chance in each if chance is not None]
+        return float(np.prod(known)) if len(known) == len(each) else None
+
+    def level(self, level: Any) -> str | None:  # noqa: ARG002 - there are none
+        """Streams have no levels."""
+        return None
+
+    def _new(self) -> StreamQA:
+        return self._cls(list(self._streams.values()), **self._values)
+
+
+def answers(
+    items: Sequence[Item], asked: Callable[[], Item | None], action: Callable[[str], Any]
+) -> dict[str, Policy]:
+    """The baselines of questions by name, weakest first; see `ScriptedAnswers`."""
+    out = answers_left_out(items)
+    return {name: ScriptedAnswers(name, items, asked, action) for name in NAMES if name not in out}
+
+
+def answers_left_out(items: Sequence[Item]) -> dict[str, str]:
+    """Why a baseline of questions can't answer these."""
+    return {} if has_constant(items) else {"constant": "some answers are neither an option nor a number"}
+
+
+def chance_of(item: Item) -> float | None:
+    """Of one option being right; None where there are no options."""
+    return 1 / len(item.choices) if item.choices else None
 
 
 def drawn(count: int, limit: int | None, seed: int) -> list[int]:
@@ -229,7 +316,7 @@ def drawn(count: int, limit: int | None, seed: int) -> list[int]:
     return sorted(int(index) for index in order[:limit])
 
 
-def _items_of(folder: Any) -> Sequence[Any]:
+def _items_of(folder: Any) -> Sequence[Item]:
     if folder is None:
         return ()
     from allocentric.datasets.export import load_set

@@ -101,7 +101,7 @@ def table_from_records(records: Iterable[Mapping[str, Any]], *, level: float = 0
 
 
 def rows_for_people(table: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Columns and rows of a table as texts: every policy, then chance."""
+    """Columns and rows of a table as texts: every policy, those left out and why, then chance."""
     metrics = [name for name in _MEANS if any(name in row["overall"]["means"] for row in table["policies"])]
     columns = ["policy", "success [95 %]".replace("95", f"{_PERCENT * table['level']:g}"), *table["levels"]]
     columns += ["episodes", "steps", "completed", *metrics, "unreadable", "invalid", "failed"]
@@ -115,6 +115,8 @@ def rows_for_people(table: Mapping[str, Any]) -> tuple[list[str], list[list[str]
         means = [_shown(cell["means"].get(metric)) for metric in metrics]
         counts = [str(cell["unreadable"]), str(cell["invalid"]), str(row["failed"])]
         rows.append([name, interval_text(cell), *levels, *facts, *means, *counts])
+    for name, reason in table.get("left_out", {}).items():
+        rows.append([f"{name} (left out: {reason})", *["-"] * (len(columns) - 1)])
     chance = [_shown(table["chance"].get(name)) for name in ("overall", *table["levels"])]
     rows.append(["chance", *chance, *[""] * (len(columns) - 1 - len(chance))])
     return columns, rows

@@ -153,8 +153,15 @@ class _Job:
             max_new_tokens=recipe.max_new_tokens,
             temperature=recipe.temperature,
         )
-        self.adapter: Adapter = self.arena.adapter(recipe.form, recipe.reader)
-        self.adapter.read("")  # an unknown reader is an error now, not after the model is loaded
+        self.adapter: Adapter | None = self.arena.adapter(recipe.form, recipe.reader)
+        if self.adapter is not None:
+            self.adapter.read("")  # an unknown reader is an error now, not after the model is loaded
+        elif self.contestants:
+            raise SettingsError(
+                f"models do not play {self.arena.id}; its baselines do with models: [], and a person with "
+                "`allocentric play`"
+            )
+        self.adapter_name = None if self.adapter is None else self.adapter.name
         self.starts = self.arena.starts(recipe.episodes, recipe.seed)
         self.identities = {one.label: one.identity() for one in self.contestants}
         models = [{**one.record(), "label": one.label} for one in self.contestants]
@@ -204,11 +211,12 @@ class _Work:
             "state": FINISHED if complete and not failed else FINISHED_WITH_FAILURES,
             "recipe": self.job.recipe.name,
             "env": self.job.arena.settings,
-            "adapter": self.job.adapter.name,
+            "adapter": self.job.adapter_name,
             "identities": self.job.identities,
             "episodes": len(self._numbers),
             "interval": "Wilson, at the effective number of episodes where several share a scene",
             **table,
+            "left_out": self.job.arena.left_out if self.job.recipe.baselines else {},
         }
 
     def _pending(self, label: str, identity: str) -> list[Start]:
@@ -220,13 +228,15 @@ class _Work:
         return pending
 
     def _play_model(self, one: Contestant, pending: Sequence[Start]) -> None:
+        adapter = self.job.adapter
+        assert adapter is not None, "models without an adapter are refused"
         model = one.build({})
         envs = [self.job.arena.make() for _ in range(min(self.job.recipe.batch_size, len(pending)))]
-        budget = plan_of(self.job.recipe, one, model, self.job.adapter, envs[0], pending[0], self.job.play)
+        budget = plan_of(self.job.recipe, one, model, adapter, envs[0], pending[0], self.job.play)
         if budget is not None:
             self.log.say(f"{one.label}: {budget.text()}")
         self.log.say(f"{one.label}: {len(pending)} of {len(self.job.starts)} episodes to play")
-        played = rollouts.rollout(model, envs, pending, self.job.adapter, self.job.play)
+        played = rollouts.rollout(model, envs, pending, adapter, self.job.play)
         self._keep(one.label, self.job.identities[one.label], played, baseline=False)
 
     def _keep(self, label: str, identity: str, played: Iterable[tuple[Start, Episode]], *, baseline: bool) -> None:
@@ -262,7 +272,7 @@ class _Work:
         )
 
     def _key(self, identity: str, start: Start) -> str:
-        settings = [self.job.arena.settings, resolved(self.job.play), self.job.adapter.name]
+        settings = [self.job.arena.settings, resolved(self.job.play), self.job.adapter_name]
         return digest([identity, settings, start.key, start.seed, dict(start.options)])
 
     def _status(self, label: str) -> str:

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
+from scipy import ndimage, sparse
 from scipy.sparse import csgraph
 
 from allocentric.core.errors import DataError
@@ -51,6 +51,7 @@ class Floor:
         if not self.free.any():
             raise DataError("there is no free floor to walk on; lower radius_m or leave the scene out")
         self._fields: OrderedDict[bytes, DistanceField] = OrderedDict()
+        self._stations: dict[float, Mask] = {}
 
     @cached_property
     def cells(self) -> NDArray[np.int64]:
@@ -100,6 +101,20 @@ class Floor:
         while not np.array_equal(way[-1], following := field.next_cell[tuple(way[-1])]):
             way.append(following)
         return self.grid.world_from_cell(np.array(way))
+
+    def stations(self, reach_m: float) -> Mask:
+        """(R, C) few cells, the most open first, from one of which no free cell is further to walk than `reach_m`."""
+        if reach_m not in self._stations:
+            clearance = ndimage.distance_transform_edt(np.pad(self.free, 1))[1:-1, 1:-1]
+            away = np.full(len(self.cells), np.inf)
+            chosen = np.zeros_like(self.free)
+            for node in np.argsort(-clearance[self.free], kind="stable"):
+                if away[node] > reach_m:
+                    chosen[tuple(self.cells[node])] = True
+                    around = csgraph.dijkstra(self._graph, directed=True, indices=int(node), limit=reach_m)
+                    away = np.minimum(away, around)
+            self._stations[reach_m] = chosen
+        return self._stations[reach_m]
 
     @cached_property
     def _graph(self) -> sparse.csr_array:

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import gymnasium
 
 from allocentric.agents.rollout import Start
-from allocentric.core.config import resolved
-from allocentric.core.errors import SettingsError, UserError, suggestion
-from allocentric.core.records import digest
-from allocentric.core.types import Item, Policy
-from allocentric.datasets.export import load_set
+from allocentric.core.errors import UserError, suggestion
+from allocentric.core.types import Policy
 from allocentric.envs.registration import NAMESPACE, environment_ids
-from allocentric.envs.stream_qa import StreamQA
-from allocentric.envs.streams import streams_of_items
-from allocentric.eval.arenas import arena, drawn
+from allocentric.eval.arenas import StreamArena, arena
 from allocentric.eval.play.controls import Controls, controls_of
 
 
@@ -67,8 +61,6 @@ def make_game(name: str, settings: Mapping[str, Any], *, episodes: int, seed: in
         UserError: There is no such environment, a setting is wrong, or there is no page for it.
     """
     full = environment_id(name)
-    if full.startswith(f"{NAMESPACE}/StreamQA-"):
-        return _stream_game(full, settings, episodes, seed)
     place = arena({"id": full, **settings})
     made = place.make()
     env = cast("gymnasium.Env[Any, Any]", made)
@@ -76,39 +68,11 @@ def make_game(name: str, settings: Mapping[str, Any], *, episodes: int, seed: in
         id=full,
         settings=place.settings,
         env=env,
-        controls=controls_of(env),
+        controls=controls_of(env, place.items if isinstance(place, StreamArena) else ()),
         starts=place.starts(episodes, seed),
         baselines=place.baselines(made),
         chance=place.chance,
         level=place.level,
-    )
-
-
-def _stream_game(full: str, settings: Mapping[str, Any], episodes: int, seed: int) -> Game:
-    """One episode per stream of a set: the walk through a scene with all questions about it."""
-    values = dict(settings)
-    folder = values.pop("items", None)
-    if not isinstance(folder, str):
-        raise SettingsError(f"{full} needs questions: --set items=FOLDER, a set that `allocentric make` wrote")
-    items: Sequence[Item] = load_set(Path(folder))
-    if not all(item.views for item in items):
-        raise SettingsError(f"the set {folder} holds questions without pictures; make it with a `renderer`")
-    streams = streams_of_items(items)
-    env = StreamQA(streams, **values)
-    facts = {"id": full, **resolved(env.settings), "items": folder, "tasks": digest([item.id for item in items])}
-    starts = [
-        Start(key=streams[index].id, seed=seed + index, options={"stream": streams[index].id})
-        for index in drawn(len(streams), episodes, seed)
-    ]
-    return Game(
-        id=full,
-        settings=facts,
-        env=env,
-        controls=controls_of(env, items),
-        starts=starts,
-        baselines={},
-        chance=lambda _: None,
-        level=lambda _: None,
     )
 
 
