@@ -241,7 +241,7 @@ class StreamArena:
         self._values = dict(values)
         folder = self._values.pop("items", None)
         if not isinstance(folder, str):
-            raise SettingsError(f"{name} needs questions: `items`, the folder of a set that `allocentric make` wrote")
+            raise SettingsError(f"{name} needs questions: items=FOLDER, a set that `allocentric make` wrote")
         self.items: Sequence[Item] = _items_of(folder)
         if not all(item.views for item in self.items):
             raise SettingsError(f"the set {folder} holds questions without pictures; make it with a `renderer`")
