@@ -8,6 +8,7 @@ finished with failed items, 130 interrupted.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -291,6 +292,7 @@ def compare(
     """Compare two models on the same items: paired, clustered by scene, Holm-adjusted per type."""
     from allocentric.eval import compare as paired
     from allocentric.eval.scored import load_run
+    from allocentric.eval.tables import comparison, points
 
     run = load_run(first)
     against = load_run(second) if second else run
@@ -299,14 +301,11 @@ def compare(
     if json:
         terminal.print_json(result)
         return
-    columns = ["cell", result["first"], result["second"], "difference", "95 % interval", "p", "p (Holm)"]
-    rows = [_comparison_row("overall", result["overall"])]
-    rows += [_comparison_row(name, row) for name, row in result["cells"].items()]
     notes = [
         f"{result['n']} items in {result['scenes']} scenes under {result['profile']}; {len(result['flipped'])} differ",
-        f"smallest overall difference detectable with 80 % power: {_shown(result['detectable'])}",
+        f"smallest overall difference detectable with 80 % power: {points(result['detectable'])}",
     ]
-    terminal.print_table(columns, rows, notes=notes)
+    terminal.print_table(*comparison(result), notes=notes)
 
 
 @app.command()
@@ -326,40 +325,11 @@ def report(
     print(page)
 
 
-def _print_leaderboard(results: dict[str, Any], *, notes: list[str] | None = None) -> None:
-    from allocentric.eval.run import interval_text
+def _print_leaderboard(results: dict[str, Any], *, notes: Sequence[str] = ()) -> None:
+    from allocentric.eval.tables import leaderboard
 
-    profile = results["profile"]
-    shown = [(model, model["profiles"][profile]) for model in results["models"]]
-    cells = list(shown[0][1]["cells"])
-    rows = [
-        (
-            model["model"] + (" (baseline)" if model["baseline"] else ""),
-            interval_text(summary["overall"]),
-            *(_shown(summary["cells"][cell]["score"]) for cell in cells),
-            str(summary["unreadable"]),
-            str(model["failed"]),
-        )
-        for model, summary in shown
-    ]
-    first = shown[0][1]
-    rows.append(
-        ("chance", _shown(first["overall"]["chance"]), *(_shown(first["cells"][c]["chance"]) for c in cells), "", "")
-    )
-    facts = f"{results['items']['count']} items in {results['scenes']} scenes, profile {profile}, percent"
-    terminal.print_table(
-        ["model", "overall [95 %]", *cells, "unreadable", "failed"], rows, notes=[facts, *(notes or [])]
-    )
-
-
-def _comparison_row(name: str, row: dict[str, Any]) -> tuple[str, ...]:
-    interval = f"[{_shown(row['low'])}, {_shown(row['high'])}]"
-    p_values = (f"{row[key]:.3f}" if row.get(key) is not None else "" for key in ("p", "p_holm"))
-    return (name, _shown(row["first"]), _shown(row["second"]), _shown(row["difference"]), interval, *p_values)
-
-
-def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"
+    facts = f"{results['items']['count']} items in {results['scenes']} scenes, profile {results['profile']}, percent"
+    terminal.print_table(*leaderboard(results), notes=[facts, *notes])
 
 
 @app.command()
