@@ -22,7 +22,7 @@ from allocentric.core.config import Settings, settings_from_mapping
 from allocentric.core.errors import SettingsError, UserError
 from allocentric.core.records import episode_from_record
 from allocentric.core.runlog import RunLog, read_samples
-from allocentric.core.types import Choice, Episode, Item, Order, Prompt, Response, View
+from allocentric.core.types import Choice, Episode, Item, Number, Order, Prompt, Response, View
 from allocentric.eval.arenas import arena, drawn
 from allocentric.eval.episodes import episode_record, read_table, rows_for_people, table_from_records
 from allocentric.eval.play.game import make_game
@@ -298,12 +298,13 @@ def test_a_stream_is_a_success_where_all_of_it_is_right(choices: list[Item], mon
 
 def test_questions_of_walkers_are_asked_once_each_and_answered_blindly(choices: list[Item], tmp_path: Path) -> None:
     del choices[6:]
+    choices[5] = replace(choices[5], kind="n", choices=(), gold=Number(3.0))
     env = {"id": "Explore-v0", "scenes": {"name": "procedural", "rooms": [1, 1]}, "sensors": [], "task": "question"}
     recipe = settings_from_mapping(RolloutRecipe, {"name": "ask", "env": {**env, "items": "set"}}, where="test")
     result = run_rollouts(recipe, tmp_path)
     rows = {row["policy"]: row["overall"] for row in result.results["policies"]}
     assert list(rows) == QUESTION_BASELINES
-    assert result.results["chance"] == {"overall": 25.0}
+    assert (result.results["levels"], result.results["chance"]) == (["k", "n"], {"k": 25.0})
     assert (rows["oracle"]["score"], rows["oracle"]["n"], rows["oracle"]["steps"]) == (100.0, 6, 1.0)
     oracle = [r["episode"] for r in read_samples(result.folder).values() if r["policy"] == "oracle"]
     told = [episode_from_record(episode).steps[-1].info["goal"] for episode in oracle]

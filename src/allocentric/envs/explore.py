@@ -64,7 +64,7 @@ class Explore(gymnasium.Env[Observation, Any]):
 
     `reset(seed=k)` draws scene, goal and start from the seed alone; `options` may fix "scene_id" and "goal" (a
     category, or an item's id). `info` has the geodesic `distance_m` to the goal, and at the end `success`, `spl`,
-    `soft_spl` and `oracle_success`, or for a question `score` and `unreadable`.
+    `soft_spl` and `oracle_success`, or for a question `score` and `unreadable`; its `level` is the question's kind.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012 - declared by gymnasium
@@ -354,6 +354,8 @@ class Explore(gymnasium.Env[Observation, Any]):
         }
         if episode.goal is not None:
             info |= {"distance_m": self._distance_m, "shortest_m": self._shortest_m}
+        if episode.item is not None:
+            info["level"] = episode.item.kind
         return info
 
 

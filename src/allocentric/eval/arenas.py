@@ -225,7 +225,7 @@ class WalkArena:
         return chance_of(self._by_id[start.options["goal"]]) if self.questions else None
 
     def level(self, level: Any) -> str | None:
-        """As the environment says it."""
+        """The kind of a question."""
         return None if level is None else str(level)
 
     def _new(self) -> Explore:
