@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from allocentric.eval.episodes import episode_record, table_from_records
-
 from allocentric.agents.rollout import Start
 from allocentric.core.records import digest
 from allocentric.core.runlog import RunLog
 from allocentric.core.types import Episode, Turn
+from allocentric.eval.episodes import episode_record, table_from_records
 from allocentric.eval.play.game import Game
 
 _MEASURES = ("score", "spl", "soft_spl", "oracle_success")

@@ -227,7 +227,7 @@ def _repeated(points: Array, normals: Array, triangles: Triangles) -> tuple[Arra
 
 def _turned(points: Array, turn_t: Array) -> Array:
     """The product points @ turn_t without the threads that a matrix product starts for tall thin arrays."""
-    return points[:, :1] * turn_t[0] + points[:, 1:2] * turn_t[1] + points[:, 2:] * turn_t[2]
+    return np.asarray(points[:, :1] * turn_t[0] + points[:, 1:2] * turn_t[1] + points[:, 2:] * turn_t[2])
 
 
 @lru_cache(maxsize=1)
