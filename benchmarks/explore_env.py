@@ -19,7 +19,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from allocentric.agents.navigators import GeodesicFollower, RandomNavigator, StopAtOnce
+from allocentric.agents.navigators import FullSweep, GeodesicFollower, RandomNavigator, StopAtOnce
 from allocentric.envs import register_all
 from allocentric.envs.explore import Explore
 
@@ -59,7 +59,8 @@ def walking(episodes: int) -> dict[str, dict[str, float]]:
     env = Explore("procedural", sensors=())
     out = {}
     for name, policy in (
-        ("oracle", GeodesicFollower(env)), ("random", RandomNavigator()), ("stop at once", StopAtOnce()),
+        ("oracle", GeodesicFollower(env)), ("full sweep", FullSweep(env)), ("random", RandomNavigator()),
+        ("stop at once", StopAtOnce()),
     ):  # fmt: skip
         ends = [_play(env, policy, seed) for seed in range(episodes)]
         out[name] = {
