@@ -2,67 +2,37 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from dataclasses import dataclass
+from functools import partial
+from typing import Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from allocentric.core.config import Settings as _Settings
-from allocentric.core.errors import DataError
-from allocentric.core.geometry import polygon_area
 from allocentric.core.types import Scene
 from allocentric.scenes.houses.furnish import furnish
 from allocentric.scenes.houses.openings import draw_holes
 from allocentric.scenes.houses.plan import draw_plan
 from allocentric.scenes.houses.structure import build_structure
+from allocentric.scenes.sources._seeds import SeedSettings, SeedSource, check_range, seeded_scene
 
 MOST_ROOMS = 12
 
 
-class Settings(_Settings):
+class Settings(SeedSettings):
     """Which houses."""
 
-    first_seed: int = Field(default=0, ge=0, lt=1_000_000)
-    """Seed of the first house."""
-    count: int = Field(default=100, ge=1)
-    """Number of houses, with consecutive seeds."""
     rooms: tuple[int, int] = (1, MOST_ROOMS)
     """Fewest and most rooms of a house; each number in between is as likely."""
 
     @model_validator(mode="after")
-    def _check(self) -> Settings:
-        low, high = self.rooms
-        if not 1 <= low <= high <= MOST_ROOMS:
-            raise ValueError(f"rooms: expected two numbers from 1 to {MOST_ROOMS} in order, got {low} and {high}")
-        if self.first_seed + self.count > 1_000_000:
-            raise ValueError("first_seed + count: seeds end at 999999")
+    def _check(self) -> Self:
+        check_range("rooms", *self.rooms, least=1, most=MOST_ROOMS)
         return self
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Houses by id; cheap to construct and to send to other processes."""
-
-    settings: Settings
-
-    def scene_ids(self) -> list[str]:
-        """Ids like procedural-000042, in order of seeds."""
-        first = self.settings.first_seed
-        return [f"procedural-{seed:06d}" for seed in range(first, first + self.settings.count)]
-
-    def load(self, scene_id: str) -> Scene:
-        """Build a house. The same id and `rooms` give the same bytes in any process."""
-        match = re.fullmatch(r"procedural-(\d{6})", scene_id)
-        if match is None:
-            raise DataError(f"expected a scene id like 'procedural-000042', got {scene_id!r}")
-        return build_house(int(match[1]), self.settings.rooms)
-
-
-def build(settings: Settings) -> Source:
-    """The scene source."""
-    return Source(settings)
+def build(settings: Settings) -> SeedSource:
+    """The scene source. A house is a matter of its seed and of the range of rooms."""
+    return SeedSource("procedural", settings, partial(build_house, rooms=settings.rooms))
 
 
 def build_house(seed: int, rooms: tuple[int, int] = (1, MOST_ROOMS)) -> Scene:
@@ -73,13 +43,4 @@ def build_house(seed: int, rooms: tuple[int, int] = (1, MOST_ROOMS)) -> Scene:
     holes = draw_holes(rng, plan)
     objects = furnish(rng, plan, holes, height_m)
     room_records, structure = build_structure(rng, plan, holes, height_m)
-    return Scene(
-        id=f"procedural-{seed:06d}",
-        objects=objects,
-        rooms=room_records,
-        structure=structure,
-        floor_area_m2=float(sum(polygon_area(room.floor_polygon_m) for room in room_records)),
-        label_counts=dict(sorted(Counter(o.label for o in objects).items())),
-        source="procedural",
-        license="CC0-1.0",
-    )
+    return seeded_scene("procedural", seed, objects=objects, rooms=room_records, structure=structure)

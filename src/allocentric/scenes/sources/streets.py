@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from dataclasses import dataclass
+from functools import partial
+from typing import Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from allocentric.core.config import Settings as _Settings
-from allocentric.core.errors import DataError
-from allocentric.core.geometry import polygon_area
 from allocentric.core.types import Object, Scene
 from allocentric.scenes.houses.structure import numbered, part_at
+from allocentric.scenes.sources._seeds import SeedSettings, SeedSource, check_range, seeded_scene
 from allocentric.scenes.streets.arrange import furnish_streets
 from allocentric.scenes.streets.blocks import Layout, draw_layout, rooms_of
 from allocentric.scenes.streets.buildings import Awning, building
@@ -22,48 +19,21 @@ from allocentric.scenes.streets.paving import ground, pavement, road
 MOST_BLOCKS = 3
 
 
-class Settings(_Settings):
+class Settings(SeedSettings):
     """Which streets."""
 
-    first_seed: int = Field(default=0, ge=0, lt=1_000_000)
-    """Seed of the first scene."""
-    count: int = Field(default=100, ge=1)
-    """Number of scenes, with consecutive seeds."""
     blocks: tuple[int, int] = (2, MOST_BLOCKS)
     """Fewest and most blocks along each axis; each number in between is as likely."""
 
     @model_validator(mode="after")
-    def _check(self) -> Settings:
-        low, high = self.blocks
-        if not 2 <= low <= high <= MOST_BLOCKS:
-            raise ValueError(f"blocks: expected two numbers from 2 to {MOST_BLOCKS} in order, got {low} and {high}")
-        if self.first_seed + self.count > 1_000_000:
-            raise ValueError("first_seed + count: seeds end at 999999")
+    def _check(self) -> Self:
+        check_range("blocks", *self.blocks, least=2, most=MOST_BLOCKS)
         return self
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Street scenes by id; cheap to construct and to send to other processes."""
-
-    settings: Settings
-
-    def scene_ids(self) -> list[str]:
-        """Ids like streets-000042, in order of seeds."""
-        first = self.settings.first_seed
-        return [f"streets-{seed:06d}" for seed in range(first, first + self.settings.count)]
-
-    def load(self, scene_id: str) -> Scene:
-        """Build a scene. The same id and `blocks` give the same bytes in any process."""
-        match = re.fullmatch(r"streets-(\d{6})", scene_id)
-        if match is None:
-            raise DataError(f"expected a scene id like 'streets-000042', got {scene_id!r}")
-        return build_streets(int(match[1]), self.settings.blocks)
-
-
-def build(settings: Settings) -> Source:
-    """The scene source."""
-    return Source(settings)
+def build(settings: Settings) -> SeedSource:
+    """The scene source. A scene is a matter of its seed and of the range of blocks."""
+    return SeedSource("streets", settings, partial(build_streets, blocks=settings.blocks))
 
 
 def build_streets(seed: int, blocks: tuple[int, int] = (2, MOST_BLOCKS)) -> Scene:
@@ -73,17 +43,7 @@ def build_streets(seed: int, blocks: tuple[int, int] = (2, MOST_BLOCKS)) -> Scen
     layout = draw_layout(rng, columns, rows)
     structure, awnings = _structure(rng, layout)
     objects = furnish_streets(rng, layout, awnings)
-    rooms = rooms_of(layout)
-    return Scene(
-        id=f"streets-{seed:06d}",
-        objects=objects,
-        rooms=rooms,
-        structure=structure,
-        floor_area_m2=float(sum(polygon_area(room.floor_polygon_m) for room in rooms)),
-        label_counts=dict(sorted(Counter(thing.label for thing in objects).items())),
-        source="streets",
-        license="CC0-1.0",
-    )
+    return seeded_scene("streets", seed, objects=objects, rooms=rooms_of(layout), structure=structure)
 
 
 def _structure(rng: np.random.Generator, layout: Layout) -> tuple[tuple[Object, ...], list[Awning]]:
