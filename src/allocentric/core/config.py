@@ -111,6 +111,8 @@ def _explain(problem: Any, cls: type[BaseModel]) -> str:
         )
     if problem["type"] == "missing":
         return f"the setting {location!r} is missing"
+    if problem["type"] == "value_error":  # a check of our own, which says what it got
+        return ": ".join(part for part in (location, problem["msg"].removeprefix("Value error, ")) if part)
     got = json.dumps(problem["input"], default=str)
     return f"{location or 'settings'}: {problem['msg'][0].lower()}{problem['msg'][1:]}, got {got[:80]}"
 
