@@ -9,8 +9,10 @@ takes the same path with them: safetensors, a byte-level BPE tokenizer, a chat t
 from __future__ import annotations
 
 import argparse
+import filecmp
 import json
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,27 +135,38 @@ FAMILIES: dict[str, Family] = {
 def build(folder: Path, family: str, seed: int = 0) -> Path:
     """Write a tiny model of `family` to `folder`, as `save_pretrained` writes a real one; returns the folder.
 
-    The same family, seed and package versions give the same bytes.
+    The same family, seed and package versions give the same bytes, so a folder that holds this very model is left as it
+    is. The folder appears whole or not at all.
 
     Args:
-        folder: Created if need be; must be empty.
+        folder: Must be new or empty, or hold this model.
         family: A key of `FAMILIES`.
         seed: Of the weights.
 
     Raises:
-        UserError: unknown family, or the folder holds something already.
+        UserError: unknown family, or the folder holds something else.
         MissingPackageError: torch or transformers is absent.
     """
     if family not in FAMILIES:
         raise UserError(f"unknown model family {family!r}" + suggestion(family, FAMILIES))
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} is there already; name a new or empty folder for the tiny model")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
+        made = Path(scratch) / folder.name
+        _write(made, family, seed)
+        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+            made.replace(folder)
+        elif not _same_files(made, folder):
+            raise UserError(f"{folder} is there already with other content; name a new or empty folder")
+    return folder
+
+
+def _write(folder: Path, family: str, seed: int) -> None:
     try:
         import torch
         from transformers import AutoModelForImageTextToText
     except ModuleNotFoundError as error:
         raise MissingPackageError(error.name or "transformers", needed_for="a tiny model", extra="hf") from None
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir()
     tokenizer = _tokenizer(FAMILIES[family])
     tokenizer.save_pretrained(folder)
     _save_processors(folder, FAMILIES[family])
@@ -162,7 +175,15 @@ def build(folder: Path, family: str, seed: int = 0) -> Path:
         model = AutoModelForImageTextToText.from_config(_config(family, tokenizer), dtype=torch.float32)
     model.generation_config = _generation_config(tokenizer)
     model.save_pretrained(folder)
-    return folder
+
+
+def _same_files(first: Path, second: Path) -> bool:
+    if not second.is_dir():
+        return False
+    names = sorted(path.name for path in first.iterdir())
+    if names != sorted(path.name for path in second.iterdir()):
+        return False
+    return filecmp.cmpfiles(first, second, names, shallow=False)[0] == names
 
 
 def _config(family: str, tokenizer: Any) -> Any:
@@ -288,7 +309,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m allocentric.train.tiny", description=(__doc__ or "").split("\n")[0]
     )
-    parser.add_argument("folder", type=Path, help="where to write; must be new or empty")
+    parser.add_argument("folder", type=Path, help="where to write; new, empty, or this very model's")
     parser.add_argument("--family", choices=[*FAMILIES, "all"], default="all", help="which architecture")
     parser.add_argument("--seed", type=int, default=0, help="of the weights")
     options = parser.parse_args(arguments)
