@@ -135,8 +135,8 @@ FAMILIES: dict[str, Family] = {
 def build(folder: Path, family: str, seed: int = 0) -> Path:
     """Write a tiny model of `family` to `folder`, as `save_pretrained` writes a real one; returns the folder.
 
-    The same family, seed and package versions give the same bytes, so a folder that holds this very model is left as it
-    is. The folder appears whole or not at all.
+    The same family, seed and package versions give the same bytes, so a folder that holds this very model is left as
+    it is. The folder appears whole or not at all.
 
     Args:
         folder: Must be new or empty, or hold this model.
