@@ -1,0 +1,5 @@
+"""`python -m allocentric.cli` is `allocentric`."""
+
+from allocentric.cli import main
+
+main()

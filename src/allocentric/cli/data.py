@@ -1,0 +1,59 @@
+"""Commands that generate data: make, make-search."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from allocentric import terminal
+from allocentric.cli.options import Json, Overrides
+
+
+def make(
+    recipe: Annotated[Path, typer.Argument(help="Recipe YAML (configs/demo.yaml).")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the set; default data/<recipe name>.")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Processes; default one per core.")] = None,
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Generate a dataset: scenes, walks, frames, questions, audit, data card. Repeating the command continues it."""
+    import os
+
+    from allocentric.core.config import load_recipe
+    from allocentric.datasets.make import make as make_set
+    from allocentric.datasets.recipe import MakeRecipe
+
+    settings = load_recipe(recipe, MakeRecipe, overrides or ())
+    folder = out or Path("data") / settings.name
+    count = workers or len(os.sched_getaffinity(0))
+    made = make_set(settings, folder, workers=count, progress=terminal.TerminalProgress())
+    if json:
+        terminal.print_json(made.as_json())
+        return
+    rows = [(kind, str(row["items"]), str(row["scenes"]), str(row["labels"])) for kind, row in made.types.items()]
+    terminal.print_table(["question type", "items", "scenes", "labels"], rows, notes=[f"set: {folder}"])
+
+
+def make_search(
+    recipe: Annotated[Path, typer.Argument(help="Recipe YAML (configs/search.yaml).")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the set; default data/<recipe file>.")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Processes; default one per core.")] = None,
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Generate search tasks in panoramas of houses or streets, as H*Bench folders. Repeating the command continues."""
+    import os
+
+    from allocentric.core.config import load_recipe
+    from allocentric.envs.panorama.generate import Settings, generate
+
+    folder = out or Path("data") / recipe.stem
+    count = workers or len(os.sched_getaffinity(0))
+    settings = load_recipe(recipe, Settings, overrides or ())
+    counts = generate(settings, folder, workers=count, progress=terminal.TerminalProgress())
+    if json:
+        terminal.print_json({"folder": str(folder), "counts": counts})
+    else:
+        terminal.print_table(["what", "number"], [(k, str(n)) for k, n in counts.items()], notes=[f"set: {folder}"])
