@@ -12,12 +12,10 @@ from allocentric.core.errors import UserError
 
 
 def list_entries(
-    kind: Annotated[
-        str | None, typer.Argument(help="sources, renderers, questions, environments, models, benchmarks or checks.")
-    ] = None,
+    kind: Annotated[str | None, typer.Argument(help="One kind: sources, models, benchmarks, methods ...")] = None,
     json: Json = False,
 ) -> None:
-    """List what there is: scene sources, renderers, question types, environments, models, benchmarks, checks."""
+    """List what there is: scene sources, renderers, question types, environments, models, benchmarks, attention."""
     from allocentric.core import catalog
     from allocentric.core.errors import suggestion
 

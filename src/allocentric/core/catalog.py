@@ -62,6 +62,9 @@ QUESTIONS = Catalog("question type", "datasets/questions", "ask")
 ENVIRONMENTS = Catalog("environment", "envs", "IDS")
 MODELS = Catalog("model backend", "agents/models", "build")
 BENCHMARKS = Catalog("benchmark", "eval/benchmarks", "build")
+METHODS = Catalog("attention method", "sparse_attn/methods", "build")
+MIXERS = Catalog("mixer", "sparse_attn/mixers", "build")
+EXECUTORS = Catalog("executor", "sparse_attn/executors", "attend")
 CHECKS = Catalog("check", "eval/checks", "check")
 
 ALL: dict[str, Catalog] = {
@@ -71,5 +74,8 @@ ALL: dict[str, Catalog] = {
     "environments": ENVIRONMENTS,
     "models": MODELS,
     "benchmarks": BENCHMARKS,
+    "methods": METHODS,
+    "mixers": MIXERS,
+    "executors": EXECUTORS,
     "checks": CHECKS,
 }

@@ -1,0 +1,1 @@
+"""One file per method: `Settings`, `EXAMPLE`, `EXHAUSTIVE`, `build`, as `contract.SelectorModule` says."""
