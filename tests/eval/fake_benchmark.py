@@ -32,6 +32,7 @@ from allocentric.core.types import (
     Unreadable,
     View,
 )
+from allocentric.eval.aggregation import Nested, Sums
 
 LABELS = ("chair", "table", "sofa", "lamp", "bed", "shelf")
 
@@ -128,20 +129,8 @@ class FakeBenchmark:
             return Score(value=0.0, answer=Unreadable("no number"), chance=chance)
         return Score(value=max(0.0, 1 - abs(value / item.gold.value - 1)), answer=Number(value, "cm"), chance=chance)
 
-    def aggregate(self, kinds: Sequence[str], values: Any, weights: Any = None) -> dict[str, Any]:
-        array = np.asarray(kinds)
-        w = np.ones((1, len(values))) if weights is None else weights
-        with np.errstate(invalid="ignore"):
-            result = {
-                kind: (w[:, array == kind] @ values[array == kind]) / w[:, array == kind].sum(axis=1)
-                for kind in self.cells
-                if (array == kind).any()
-            }
-        directions = [result[kind] for kind in ("direction_easy", "direction_hard") if kind in result]
-        if directions:
-            result["direction"] = np.mean(directions, axis=0)
-        result["overall"] = np.mean([result[name] for name in ("size", "direction") if name in result], axis=0)
-        return {name: float(value[0]) for name, value in result.items()} if weights is None else result
+    def composite(self, items: Sequence[Item], values: Any) -> Sums:
+        return Nested(cells=self.cells, partial=True)(items, values)
 
     def chance(self, item: Item) -> float | None:
         return 1 / len(item.choices) if item.choices else None

@@ -37,6 +37,21 @@ def test_unreadable_failed_and_left_out_are_three_things(benchmark):
     assert result["overall"]["score"] < 100
 
 
+def test_both_denominators_where_items_are_left_out(benchmark):
+    items = benchmark.items()
+    scores = [Score(value=1.0, answer=item.gold) for item in items]
+    kept = summary(benchmark, ScoredRow(scores=tuple(scores)))
+    assert kept["others"] == {}
+    left_out = next(index for index, item in enumerate(items) if item.kind == "size")
+    scores[left_out] = Score(value=None, answer=Unreadable("empty"))
+    result = summary(benchmark, ScoredRow(scores=tuple(scores)))
+    sizes = sum(item.kind == "size" for item in items)
+    assert result["overall"]["score"] == 100
+    assert result["others"]["all_items"]["score"] == pytest.approx(100 * (1 + (sizes - 1) / sizes) / 2)
+    assert result["others"]["all_items"]["low"] < result["others"]["all_items"]["score"]
+    assert (result["overall"]["n"], result["others"]["all_items"]["n"]) == (len(items) - 1, len(items))
+
+
 def test_failed_responses_have_no_score(benchmark):
     items = benchmark.items()
     responses = {
@@ -54,6 +69,12 @@ def test_nothing_answered_is_no_number(benchmark):
     assert result["overall"]["n"] == 0
 
 
+def plain_overall(kinds: list[str], values: np.ndarray) -> float:
+    """The fake benchmark's average: size beside the mean of the two directions."""
+    means = {kind: values[[k == kind for k in kinds]].mean() for kind in set(kinds)}
+    return (means["size"] + (means["direction_easy"] + means["direction_hard"]) / 2) / 2
+
+
 def test_interval_equals_one_made_by_drawing_scenes_by_hand(benchmark):
     """Independent route: draw scenes with the same generator, concatenate their items, take the plain aggregate."""
     items = benchmark.items()
@@ -67,7 +88,7 @@ def test_interval_equals_one_made_by_drawing_scenes_by_hand(benchmark):
         chosen = [
             i for k, n in enumerate(draw) for _ in range(n) for i, x in enumerate(items) if x.scene_id == names[k]
         ]
-        replicated.append(benchmark.aggregate([items[i].kind for i in chosen], values[chosen])["overall"])
+        replicated.append(plain_overall([items[i].kind for i in chosen], values[chosen]))
     expected = percentile_interval(np.array(replicated), clusters=8)
     cell = summary(benchmark, row)["overall"]
     assert (cell["low"], cell["high"]) == pytest.approx((100 * expected.low, 100 * expected.high))

@@ -68,8 +68,8 @@ def compare(
     values_a, values_b = a.values[kept], b.values[kept]
 
     def statistic(values: Array) -> Statistic:
-        kinds = [item.kind for item in chosen]
-        return lambda weights: benchmark.aggregate(kinds, values, weights)
+        sums = benchmark.composite(chosen, values)
+        return lambda weights: sums.combine(weights @ sums.parts)
 
     differences = paired_difference(statistic(values_a), statistic(values_b), scenes, replicates=replicates, seed=seed)
     whole = np.ones((1, len(chosen)))

@@ -1,7 +1,7 @@
 """What a benchmark gives: items, prompts, scores under named profiles, and the published aggregate.
 
 A benchmark never sees a model. One response file can be scored under every profile, and the statistic that a
-confidence interval is drawn around is the exact aggregate that is printed, because both are `aggregate`.
+confidence interval is drawn around is the exact aggregate that is printed, because both are `composite`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from allocentric.core.types import FloatArray, Item, Sampling, Scene, Score
+from allocentric.eval.aggregation import Sums
 
 
 class Benchmark(Protocol):
@@ -38,19 +39,11 @@ class Benchmark(Protocol):
         """Score the raw text `text`. `Score.value` is None where the profile leaves the item out."""
         ...
 
-    def aggregate(
-        self, kinds: Sequence[str], values: FloatArray, weights: FloatArray | None = None
-    ) -> Mapping[str, Any]:
-        """The published average.
+    def composite(self, items: Sequence[Item], values: FloatArray) -> Sums:
+        """The published average of (N,) `values` in [0, 1] of (N,) `items`, before it is taken.
 
-        Args:
-            kinds: (N,) kind of each item.
-            values: (N,) scores in [0, 1].
-            weights: (R, N) non-negative weights, one row per bootstrap replicate; None weighs every item 1.
-
-        Returns:
-            By name, every kind that occurs, every cell that occurs, and "overall", on the scale of `values`: a float
-            without weights, an (R,) array with them (NaN where a replicate holds no item of a cell).
+        `aggregation.aggregate` takes it, over items or over bootstrap weights. By name, every kind that occurs, every
+        cell that occurs, "overall", and whatever other averages were published, on the scale of `values`.
         """
         ...
 

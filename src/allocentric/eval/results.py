@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from allocentric.core.stats import Array, Interval, bootstrap, cluster_count, percentile_interval
 from allocentric.core.types import Item, Response, Score, Unreadable
+from allocentric.eval.aggregation import OVERALL, Sums, aggregate
 from allocentric.eval.protocol import Benchmark
 
 PERCENT = 100.0
@@ -85,37 +86,63 @@ def summaries(
         settings: Of the intervals. All rows use the same resampled scenes.
 
     Returns:
-        By the same keys `{"overall": cell, "cells": {name: cell}, "kinds": {name: cell}, "unreadable": n,
-        "unanswered": n, "left_out": n}` with cell = `{"score", "low", "high", "n", "unreadable", "chance"}`.
+        By the same keys `{"overall": cell, "cells": {name: cell}, "kinds": {name: cell}, "others": {name: cell},
+        "unreadable": n, "unanswered": n, "left_out": n}` with cell = `{"score", "low", "high", "n", "unreadable",
+        "chance"}`. Others are further published averages; where the profile leaves items out, "all_items" is the
+        overall score with those counted as 0.
     """
-    kinds = [item.kind for item in items]
     chances = np.array([_number(benchmark.chance(item)) for item in items])
     intervals = _intervals(benchmark, items, rows, settings)
-    return {key: _summary(benchmark, kinds, chances, row, intervals.get(key, {})) for key, row in rows.items()}
+    return {key: _summary(benchmark, items, chances, row, intervals.get(key, {})) for key, row in rows.items()}
+
+
+ALL_ITEMS = "all_items"
+"""Name of the overall score whose denominator holds the items that the profile leaves out."""
+
+
+def _averages(benchmark: Benchmark, items: Sequence[Item], row: ScoredRow) -> list[tuple[NDArray[np.int64], Sums]]:
+    """The published average over the counted items, and with left-out items as 0: (rows it is over, its sums)."""
+    counted, answered = row.counted, np.array([score is not None for score in row.scores], dtype=bool)
+    found = []
+    for mask, names in ((counted, None), (answered, {OVERALL: ALL_ITEMS})):
+        if mask.any() and (names is None or not np.array_equal(mask, counted)):
+            kept = np.flatnonzero(mask)
+            sums = benchmark.composite([items[index] for index in kept.tolist()], row.values[kept])
+            found.append((kept, sums if names is None else _renamed(sums, names)))
+    return found
+
+
+def _renamed(sums: Sums, names: Mapping[str, str]) -> Sums:
+    """Only the values in `names`, under their new names."""
+
+    def combine(totals: Array) -> dict[str, Array]:
+        values = sums.combine(totals)
+        return {new: values[old] for old, new in names.items()}
+
+    return Sums(sums.parts, combine)
 
 
 def _intervals(
     benchmark: Benchmark, items: Sequence[Item], rows: Mapping[tuple[str, str], ScoredRow], settings: Bootstrap
 ) -> dict[tuple[str, str], dict[str, Interval]]:
-    kinds = np.array([item.kind for item in items])
     scenes = [item.scene_id for item in items]
     # Rows with the same scores (two profiles that agree everywhere) need one computation.
     distinct: dict[bytes, list[tuple[str, str]]] = {}
     for key, row in rows.items():
         if row.counted.any():
             distinct.setdefault(row.values.tobytes() + row.counted.tobytes(), []).append(key)
-    shown = [rows[keys[0]] for keys in distinct.values()]
+    averages = [_averages(benchmark, items, rows[keys[0]]) for keys in distinct.values()]
 
     def statistic(weights: Array) -> dict[str, Any]:
         values = {}
-        for index, row in enumerate(shown):
-            mask = row.counted
-            part = benchmark.aggregate(list(kinds[mask]), row.values[mask], weights[:, mask])
-            values.update({f"{index} {name}": value for name, value in part.items()})
+        for index, averaged in enumerate(averages):
+            for kept, sums in averaged:
+                part = sums.combine(weights[:, kept] @ sums.parts)
+                values.update({f"{index} {name}": value for name, value in part.items()})
         return values
 
     replicated = bootstrap(statistic, scenes, replicates=settings.replicates, seed=settings.seed)
-    intervals: list[dict[str, Interval]] = [{} for _ in shown]
+    intervals: list[dict[str, Interval]] = [{} for _ in averages]
     count = cluster_count(scenes)
     for name, values in replicated.items():
         index, _, cell = name.partition(" ")
@@ -124,33 +151,38 @@ def _intervals(
 
 
 def _summary(
-    benchmark: Benchmark, kinds: Sequence[str], chances: Array, row: ScoredRow, intervals: Mapping[str, Interval]
+    benchmark: Benchmark, items: Sequence[Item], chances: Array, row: ScoredRow, intervals: Mapping[str, Interval]
 ) -> dict[str, Any]:
     mask = row.counted
-    counted_kinds = [kind for kind, kept in zip(kinds, mask, strict=True) if kept]
-    point = benchmark.aggregate(counted_kinds, row.values[mask]) if mask.any() else {}
-    chance = _chance(benchmark, kinds, chances)
+    kinds = [item.kind for item in items]
+    point: dict[str, Array] = {}
+    for _, sums in _averages(benchmark, items, row):
+        point |= sums.combine(sums.parts.sum(axis=0))
+    chance = _chance(benchmark, items, chances)
     groups = {kind: benchmark.cells.get(kind, kind) for kind in kinds}
 
     def cell(name: str, member: NDArray[np.bool_]) -> dict[str, Any]:
         interval = intervals.get(name)
         return {
-            "score": _percent(point.get(name)),
+            "score": _percent(_scalar(point.get(name))),
             "low": _percent(interval.low if interval else None),
             "high": _percent(interval.high if interval else None),
-            "n": int((member & mask).sum()),
+            "n": int((member & (mask | (name == ALL_ITEMS))).sum()),
             "unreadable": int((member & row.unreadable).sum()),
             "chance": _percent(chance.get(name)),
         }
 
     kind_of = np.array(kinds)
     cell_of = np.array([groups[kind] for kind in kinds])
+    everything = np.ones(len(kinds), dtype=bool)
     names = cell_names(benchmark, kinds)
     inner = [kind for kind in benchmark.cells if groups.get(kind, kind) != kind]
+    others = [name for name in point if name not in {OVERALL, *names, *kinds}]
     return {
-        "overall": cell("overall", np.ones(len(kinds), dtype=bool)),
+        "overall": cell(OVERALL, everything),
         "cells": {name: cell(name, cell_of == name) for name in names},
         "kinds": {kind: cell(kind, kind_of == kind) for kind in inner},
+        "others": {name: cell(name, everything) for name in others},
         "unreadable": int(row.unreadable.sum()),
         "unanswered": sum(score is None for score in row.scores),
         "left_out": sum(score is not None and score.value is None for score in row.scores),
@@ -163,15 +195,19 @@ def cell_names(benchmark: Benchmark, kinds: Sequence[str]) -> list[str]:
     return [name for name in dict.fromkeys([*benchmark.cells.values(), *sorted(present)]) if name in present]
 
 
-def _chance(benchmark: Benchmark, kinds: Sequence[str], chances: Array) -> dict[str, float]:
+def _chance(benchmark: Benchmark, items: Sequence[Item], chances: Array) -> dict[str, float]:
     """Chance of every cell whose items all have one."""
-    known = np.isfinite(chances)
-    if not known.any():
+    known = np.flatnonzero(np.isfinite(chances))
+    if known.size == 0:
         return {}
-    values = benchmark.aggregate([kind for kind, kept in zip(kinds, known, strict=True) if kept], chances[known])
-    unknown = {kind for kind, kept in zip(kinds, known, strict=True) if not kept}
-    hidden = unknown | {benchmark.cells.get(kind, kind) for kind in unknown} | ({"overall"} if unknown else set())
-    return {name: float(value) for name, value in values.items() if name not in hidden}
+    values = aggregate(benchmark.composite, [items[index] for index in known.tolist()], chances[known])
+    unknown = {item.kind for item, chance in zip(items, chances, strict=True) if not isfinite(chance)}
+    hidden = unknown | {benchmark.cells.get(kind, kind) for kind in unknown} | ({OVERALL} if unknown else set())
+    return {name: value for name, value in values.items() if name not in hidden}
+
+
+def _scalar(value: Array | None) -> float | None:
+    return None if value is None else float(value)
 
 
 def _number(value: float | None) -> float:

@@ -15,6 +15,7 @@ import pytest
 from allocentric.core.errors import DataError, SettingsError
 from allocentric.core.types import Choice, Item, Number, Object, Scene, Unreadable, View
 from allocentric.datasets import chat, export
+from allocentric.eval.aggregation import aggregate
 from allocentric.eval.benchmarks import _vsi_published, _vsi_records, vsi_bench
 from allocentric.eval.differences import profile_differences
 
@@ -276,20 +277,26 @@ def test_scoring_is_fast(load: Load) -> None:
 # ----------------------------------------------------------------------------------------------------------- averaging
 
 
+def _item_of_kind(kind: str) -> Item:
+    return Item(id=kind, kind=kind, prompt="?", gold=Number(1.0), scene_id="room", source="test")
+
+
 def test_published_rows_are_recomputed() -> None:
     kinds = list(_vsi_records.CELLS)
     benchmark = vsi_bench.build(vsi_bench.Settings())
     rows = {row.name: row for row in _vsi_published.PUBLISHED if len(row.cells) == 8}
+    items = [_item_of_kind(kind) for kind in kinds]
     for name, recomputed in (("human", 79.2), ("frequency", 35.46)):
         values = np.array([rows[name].cells[_vsi_records.CELLS[kind]] for kind in kinds])
-        assert benchmark.aggregate(kinds, values)["overall"] == pytest.approx(recomputed, abs=0.05)
+        assert aggregate(benchmark.composite, items, values)["overall"] == pytest.approx(recomputed, abs=0.05)
     assert rows["frequency"].overall == 34.0  # as printed
 
 
 def test_partial_sets_are_averaged_only_when_asked() -> None:
     strict, partial = (vsi_bench.build(vsi_bench.Settings(partial=flag)) for flag in (False, True))
-    assert math.isnan(strict.aggregate(["object_counting"], np.ones(1))["overall"])
-    assert partial.aggregate(["object_counting"], np.ones(1))["overall"] == 1
+    items = [_item_of_kind("object_counting")]
+    assert math.isnan(aggregate(strict.composite, items, np.ones(1))["overall"])
+    assert aggregate(partial.composite, items, np.ones(1))["overall"] == 1
 
 
 def test_counts_are_the_published_ones() -> None:

@@ -16,7 +16,7 @@ from allocentric.core import config
 from allocentric.core.errors import DataError
 from allocentric.core.types import FloatArray, Item, Sampling, Scene, Score
 from allocentric.datasets import export
-from allocentric.eval.aggregation import macro_average
+from allocentric.eval.aggregation import Nested, Sums
 from allocentric.eval.benchmarks import _vsi_profiles as profiles
 from allocentric.eval.benchmarks import _vsi_records as records
 from allocentric.scenes.sources import vsi_metadata
@@ -94,15 +94,13 @@ class VsiBench:
         """Score a raw text as the profile's origin does; None where that stops with an error."""
         return profiles.score_text(item, text, profiles.profile_called(profile))
 
-    def aggregate(
-        self, kinds: Sequence[str], values: FloatArray, weights: FloatArray | None = None
-    ) -> Mapping[str, Any]:
+    def composite(self, items: Sequence[Item], values: FloatArray) -> Sums:
         """The published average: three difficulties make one column, eight columns the overall score.
 
         Where a question type is missing the overall score is NaN (with `partial`: the mean of the columns that occur);
         the published scorers stop there, or average over fewer columns without saying so.
         """
-        return macro_average(kinds, values, weights, cells=self.cells, partial=self._settings.partial)
+        return Nested(cells=self.cells, partial=self._settings.partial)(items, values)
 
     def chance(self, item: Item) -> float | None:
         """1 / number of options; None for numbers."""
