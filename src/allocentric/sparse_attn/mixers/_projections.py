@@ -1,0 +1,114 @@
+"""The projections of an attention layer, as transformers' text models have them, for mixers that take a layer over.
+
+Shapes: B batch, H query heads, K key-value heads, L tokens, D head width, R rotated channels, E model width.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from allocentric.sparse_attn.contract import Dims, dims_of
+from allocentric.sparse_attn.errors import AttentionError
+
+
+class Projected(NamedTuple):
+    """What a token turns into."""
+
+    q_BHLD: Tensor
+    k_BKLD: Tensor
+    v_BKLD: Tensor
+    gate_BLC: Tensor | None
+    """Logits of the output gate, C = H D; None where the layer has none."""
+
+
+class RMSNorm(nn.Module):
+    """x / rms(x) * (offset + weight) over the last axis, computed in fp32 at least."""
+
+    def __init__(self, width: int, *, eps: float, offset: float = 0.0) -> None:
+        super().__init__()
+        self.eps = eps
+        self.offset = offset
+        self.weight = nn.Parameter(torch.full((width,), 1.0 - offset))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape and dtype as x."""
+        wide = torch.promote_types(x.dtype, torch.float32)
+        x_wide = x.to(wide)
+        normal = x_wide * torch.rsqrt(x_wide.square().mean(-1, keepdim=True) + self.eps)
+        if self.offset:
+            return (normal * (self.offset + self.weight.to(wide))).to(x.dtype)
+        return self.weight * normal.to(x.dtype)
+
+
+class Projections(nn.Module):
+    """q, k, v and o with what `Dims` says about biases, norms and output gate. Names are transformers'."""
+
+    def __init__(self, dims: Dims) -> None:
+        super().__init__()
+        self.dims = dims
+        inner, kv = dims.heads * dims.head_dim, dims.kv_heads * dims.head_dim
+        self.q_proj = nn.Linear(dims.width, inner * (2 if dims.gated_output else 1), bias=dims.qkv_bias)
+        self.k_proj = nn.Linear(dims.width, kv, bias=dims.qkv_bias)
+        self.v_proj = nn.Linear(dims.width, kv, bias=dims.qkv_bias)
+        self.o_proj = nn.Linear(inner, dims.width, bias=dims.out_bias)
+        if dims.qk_norm:
+            self.q_norm = RMSNorm(dims.head_dim, eps=dims.norm_eps, offset=dims.norm_offset)
+            self.k_norm = RMSNorm(dims.head_dim, eps=dims.norm_eps, offset=dims.norm_offset)
+
+    def forward(self, x_BLE: Tensor, rope: tuple[Tensor, Tensor] | None = None) -> Projected:
+        """Queries, keys and values of every head, normed and rotated, and the logits of the output gate."""
+        d = self.dims
+        q_BLHC = self.q_proj(x_BLE).unflatten(-1, (d.heads, -1))
+        gate_BLC = None
+        if d.gated_output:
+            q_BLHC, gate_BLHD = q_BLHC.chunk(2, dim=-1)
+            gate_BLC = gate_BLHD.flatten(-2)
+        k_BLKD = self.k_proj(x_BLE).unflatten(-1, (d.kv_heads, -1))
+        v_BLKD = self.v_proj(x_BLE).unflatten(-1, (d.kv_heads, -1))
+        if d.qk_norm:
+            q_BLHC, k_BLKD = self.q_norm(q_BLHC), self.k_norm(k_BLKD)
+        q_BHLD, k_BKLD, v_BKLD = (t.transpose(1, 2) for t in (q_BLHC, k_BLKD, v_BLKD))
+        if rope is not None:
+            q_BHLD, k_BKLD = rotated(q_BHLD, rope), rotated(k_BKLD, rope)
+        return Projected(q_BHLD, k_BKLD, v_BKLD, gate_BLC)
+
+    def out(self, heads_BHLD: Tensor, gate_BLC: Tensor | None) -> Tensor:
+        """y_BLE from the heads' outputs."""
+        merged_BLC = heads_BHLD.transpose(1, 2).flatten(-2)
+        if gate_BLC is not None:
+            merged_BLC = merged_BLC * torch.sigmoid(gate_BLC)
+        y_BLE: Tensor = self.o_proj(merged_BLC)
+        return y_BLE
+
+    @torch.no_grad()
+    def adopt(self, attention: nn.Module) -> None:
+        """Copy the weights of an attention layer of transformers.
+
+        Raises:
+            AttentionError: its sizes, biases, norms or gate are others than this was built for.
+        """
+        theirs = dims_of(attention, layer=self.dims.layer, layers=self.dims.layers)
+        if theirs != self.dims:
+            differ = [name for name in vars(theirs) if getattr(theirs, name) != getattr(self.dims, name)]
+            listed = ", ".join(f"{name} {getattr(theirs, name)} for {getattr(self.dims, name)}" for name in differ)
+            raise AttentionError(
+                f"{type(attention).__name__} can't be taken over: it has {listed}; build with dims_of(attention)"
+            )
+        for name, mine in self.named_parameters():
+            mine.copy_(attention.get_parameter(name))
+
+    def flops(self, length: int) -> int:
+        """Multiplications and additions of the four products for `length` tokens."""
+        return 2 * length * sum(m.in_features * m.out_features for m in self.children() if isinstance(m, nn.Linear))
+
+
+def rotated(x_BHLD: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
+    """Rotary embedding of the first R channels, halves paired, as transformers' text models have it."""
+    cos_B1LR, sin_B1LR = (t[:, None].to(x_BHLD.dtype) for t in rope)
+    width = cos_B1LR.shape[-1]
+    first, second = x_BHLD[..., : width // 2], x_BHLD[..., width // 2 : width]
+    turned = x_BHLD[..., :width] * cos_B1LR + torch.cat([-second, first], dim=-1) * sin_B1LR
+    return turned if width == x_BHLD.shape[-1] else torch.cat([turned, x_BHLD[..., width:]], dim=-1)
