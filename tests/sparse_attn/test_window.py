@@ -117,7 +117,7 @@ def test_adopted_projections_and_a_wide_window_equal_the_layer_of_transformers(f
 
 def test_a_layer_of_other_sizes_is_not_taken_over() -> None:
     attention, _ = transformers_attention("qwen3_vl")
-    with pytest.raises(AttentionError, match="kv_heads 2 for 4.*dims_of"):
+    with pytest.raises(AttentionError, match=r"kv_heads 2 for 4.*dims_of"):
         Projections(Dims(width=32, heads=4, kv_heads=4, head_dim=8, qk_norm=True)).adopt(attention)
     with pytest.raises(AttentionError, match="Linear isn't an attention layer"):
         dims_of(nn.Linear(2, 2))
