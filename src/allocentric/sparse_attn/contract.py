@@ -80,10 +80,13 @@ class Selector(nn.Module, ABC):
     """Can serve causal language models."""
     bidirectional: ClassVar[bool]
     """Can serve calls without causality (vision towers, video diffusion)."""
-    streams: ClassVar[bool]
-    """What a query sees never depends on later tokens, so one call, chunks and single steps give the same output."""
-    needs_geometry: ClassVar[bool] = False
-    """Has to know where tokens lie."""
+    streams: bool
+    """What a query sees never depends on later tokens, so one call, chunks and single steps give the same output.
+    May depend on the settings."""
+    looks_ahead: ClassVar[bool] = False
+    """Lets some queries of a causal call see keys after them."""
+    needs_geometry: bool = False
+    """Has to know where tokens lie. May depend on the settings."""
     trainable: ClassVar[bool] = False
     """Has parameters that must be trained before its choices mean anything."""
 

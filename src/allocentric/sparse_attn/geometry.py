@@ -49,6 +49,8 @@ class Geometry:
     """int32: column of the token in its frame, from the left."""
     position_BL: Tensor
     """int64: absolute index in the stream; survives eviction from a cache."""
+    answer_BL: Tensor
+    """bool: text that the model is trained to say, so that nothing before it may read it."""
     clips: tuple[tuple[Clip, ...], ...]
     """Per row of the batch, every picture and video in order."""
 
@@ -113,6 +115,7 @@ class Geometry:
             y_BL=nowhere,
             x_BL=nowhere,
             position_BL=torch.arange(length, device=device).expand(batch, length),
+            answer_BL=torch.zeros(batch, length, dtype=torch.bool, device=device),
             clips=((),) * batch,
         )
 
@@ -130,6 +133,7 @@ class Geometry:
         image_grid_thw: Tensor | None = None,
         video_grid_thw: Tensor | None = None,
         merge_size: int,
+        answer_BL: Tensor | None = None,
     ) -> Geometry:
         """Geometry of a processor's output.
 
@@ -138,10 +142,13 @@ class Geometry:
             image_grid_thw: (images, 3) patches along time, rows and columns, in order over the whole batch.
             video_grid_thw: (videos, 3) the same. A video's tokens may be interrupted by text (timestamps).
             merge_size: Patches per token along rows and columns.
+            answer_BL: bool, True on what the model is trained to say (`labels != -100`); None: nothing.
 
         Raises:
             DataError: the picture tokens don't fill the grids exactly.
         """
+        if answer_BL is not None and answer_BL.shape != token_type_BL.shape:
+            raise DataError(f"answer_BL is {tuple(answer_BL.shape)}, the tokens are {tuple(token_type_BL.shape)}")
         grids = {IMAGE: _sizes(image_grid_thw, merge_size), VIDEO: _sizes(video_grid_thw, merge_size)}
         types = token_type_BL.to("cpu", torch.int8)
         columns = torch.full((5, *types.shape), NOWHERE, dtype=torch.int32)
@@ -158,6 +165,7 @@ class Geometry:
             y_BL=y,
             x_BL=x,
             position_BL=torch.arange(types.shape[1], device=token_type_BL.device).expand(types.shape),
+            answer_BL=_flags(answer_BL, clip),
             clips=clips,
         )
 
@@ -211,3 +219,9 @@ def _fill_row(types_L: Tensor, columns_5L: Tensor, grids: dict[int, list[Clip]],
         clips.append(clip)
         frames += clip.frames
     return tuple(clips)
+
+
+def _flags(answer_BL: Tensor | None, like_BL: Tensor) -> Tensor:
+    if answer_BL is None:
+        return torch.zeros_like(like_BL, dtype=torch.bool)
+    return answer_BL.to(like_BL.device, torch.bool)

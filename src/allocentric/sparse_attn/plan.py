@@ -11,7 +11,7 @@ query). Batch and head axes of a plan may be 1, which stands for all.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import torch
@@ -42,11 +42,17 @@ class Extent:
     """Whether a query sees only keys at its own position and before."""
     device: torch.device
     """Where index tensors live."""
+    looks_ahead: bool = False
+    """The queries are the last ones of a causal stream, but the plan's rule itself says which later keys they see."""
+
+    def looking_ahead(self) -> Extent:
+        """The same rectangle without causality: the whole of what may be seen is then up to the rule of the plan."""
+        return replace(self, causal=False, looks_ahead=True)
 
     @property
     def q_offset(self) -> int:
         """Position of the first query among the keys: the queries are the last ones of a causal stream."""
-        return self.kv_len - self.q_len if self.causal else 0
+        return self.kv_len - self.q_len if self.causal or self.looks_ahead else 0
 
     @property
     def pairs(self) -> int:
