@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from mixer_samples import transformers_attention
 from torch import nn
 
 from allocentric.sparse_attn.contract import Dims, MixerState, dims_of
@@ -66,34 +67,6 @@ def test_a_causal_convolution_equals_its_sum_and_streams() -> None:
             parts.append(y)
         torch.testing.assert_close(torch.cat(parts, 1), wanted)
         torch.testing.assert_close(past, x[:, -3:].transpose(1, 2))
-
-
-def transformers_attention(family: str) -> tuple[nn.Module, nn.Module]:
-    """A small attention layer and the rotary embedding of its family."""
-    pytest.importorskip("transformers")
-    torch.manual_seed(0)
-    sizes = {
-        "hidden_size": 32, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8,
-        "num_hidden_layers": 1, "layer_types": ["full_attention"],
-    }  # fmt: skip
-    if family == "qwen2_5_vl":
-        from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl as m
-
-        config = m.Qwen2_5_VLTextConfig(**sizes, rope_parameters={"rope_theta": 1e4, "mrope_section": [1, 1, 2]})
-        config._attn_implementation = "eager"
-        return m.Qwen2_5_VLAttention(config, 0), m.Qwen2_5_VLRotaryEmbedding(config)
-    if family == "qwen3_vl":
-        from transformers.models.qwen3_vl import modeling_qwen3_vl as m
-
-        config = m.Qwen3VLTextConfig(**sizes, rope_parameters={"rope_theta": 1e4, "mrope_section": [2, 1, 1]})
-        config._attn_implementation = "eager"
-        return m.Qwen3VLTextAttention(config, 0), m.Qwen3VLTextRotaryEmbedding(config)
-    from transformers.models.qwen3_5 import modeling_qwen3_5 as m
-
-    rope = {"rope_theta": 1e4, "mrope_section": [1, 1, 0], "partial_rotary_factor": 0.5}
-    config = m.Qwen3_5TextConfig(**sizes, rope_parameters=rope)
-    config._attn_implementation = "eager"
-    return m.Qwen3_5Attention(config, 0), m.Qwen3_5TextRotaryEmbedding(config)
 
 
 @pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl", "qwen3_5"])

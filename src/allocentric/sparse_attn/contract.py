@@ -232,8 +232,8 @@ class Mixer(nn.Module, ABC):
 
     name: ClassVar[str]
     """File name."""
-    growth: ClassVar[Literal["constant", "linear"]]
-    """How the state's bytes grow with the stream (constant once its window and pending chunk are full)."""
+    growth: Literal["constant", "linear"]
+    """How the state's bytes grow with the stream. Of the class, or of an instance where settings decide."""
     needs_geometry: ClassVar[bool] = False
     """Has to know where tokens lie."""
     streams: ClassVar[bool] = True
@@ -394,6 +394,8 @@ class MixerModule:
     """Every setting with its default: the published ones."""
     EXAMPLE: config.Settings
     """Small settings under which a hundred tokens cross several chunks and windows: what the contract tests run."""
+    VARIANTS: Sequence[config.Settings]
+    """Further such settings, where some take another path. May be left out."""
 
     build: Callable[[config.Settings, Dims], Mixer]
     """A freshly initialised layer."""
