@@ -293,8 +293,13 @@ def blocks_of_map(
         last_q = last_q.clamp(max=extent.q_len - 1) + extent.q_offset
         chosen = chosen & (torch.arange(chosen.shape[3], device=chosen.device) * k_block <= last_q[:, None])
     num = chosen.sum(-1, dtype=torch.int32)
-    widest = max(1, int(num.max()))
-    index = torch.argsort(chosen.to(torch.int8), dim=-1, descending=True, stable=True)[..., :widest].to(torch.int32)
+    index = torch.zeros(*num.shape, max(1, int(num.max())), dtype=torch.int32, device=num.device)
+    *row, block = torch.nonzero(chosen, as_tuple=True)
+    nth = (
+        torch.arange(len(block), device=num.device)
+        - (num.flatten().cumsum(0) - num.flatten()).view_as(num)[tuple(row)]
+    )
+    index[(*row, nth)] = block.to(torch.int32)
     return Blocks(
         extent=extent, rule=rule, score=score, q_block=q_block, k_block=k_block, num_BHQ=num, index_BHQN=index
     )

@@ -156,6 +156,12 @@ def _bias(
 ) -> tuple[Tensor, Tensor]:
     """(T, i, N * j), 0 where a pair counts and -inf elsewhere, and (T, i), whether a query has a key at all."""
     plan = tiles.plan
+    if not bool(full_TN.any()):
+        k_Tj = tiles.k_Xj[tiles.k_row_T[these, None] + index_TN]
+        real_Tj = ((k_Tj >= 0) & listed_TN[..., None]).flatten(1)
+        kept_Tij = plan.allowed(*_places(tiles, these, k_Tj.flatten(1).clamp(min=0))) & real_Tj[:, None]
+        kept_Tij = kept_Tij.expand(-1, plan.q_block, -1)
+        return torch.where(kept_Tij, 0.0, float("-inf")).to(q_TiD.dtype), kept_Tij.any(-1)
     tile_P, place_P = torch.nonzero(listed_TN & ~full_TN, as_tuple=True)
     k_Pj = tiles.k_Xj[tiles.k_row_T[these[tile_P]] + index_TN[tile_P, place_P]]
     kept_Pij = plan.allowed(*_places(tiles, these[tile_P], k_Pj.clamp(min=0))) & (k_Pj >= 0)[:, None]
