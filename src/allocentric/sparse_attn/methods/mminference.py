@@ -5,9 +5,9 @@ lines are computed together, and every query block lists its keys.
 
 Grid: frames come at a stride, and heads look along it. The softmax of the last queries says which stride and phase;
 all queries see the keys of that phase, queries of that phase see everything, and everyone sees a window and the first
-all queries see the keys of that phase, queries of that phase see everything, and everyone sees a window and the
-lines of their own, estimated from their own last queries. 2D-boundary: keys are parted as well, so that every pair of
-modalities has its own vertical lines, and a modality with itself its own slashes, counted in tokens of its own.
+keys. With `slash` a query also sees the keys of its own phase. Q-boundary: text and pictures each have vertical and
+slash lines of their own, estimated from their own last queries. 2D-boundary: keys are parted as well, so that every
+pair of modalities has its own vertical lines, and a modality with itself its own slashes, counted in its own tokens.
 
 Shapes: B batch, H query heads, L queries, S keys, D head width, Q query blocks, U query groups, G keys of a group.
 """
