@@ -275,6 +275,8 @@ def blocks_of_map(
     k_block: int,
     rule: Rule | None = None,
     score: ScoreChange | None = None,
+    q_order_BHL: Tensor | None = None,
+    k_order_BHS: Tensor | None = None,
 ) -> Blocks:
     """Block lists of a map of blocks.
 
@@ -286,12 +288,14 @@ def blocks_of_map(
         k_block: Keys in a block.
         rule: Holds inside the chosen blocks.
         score: Changes scores.
+        q_order_BHL: Place in the permuted sequence -> query, where the map's blocks are cut from one.
+        k_order_BHS: The same for keys.
     """
     chosen = chosen_BHQN
     if extent.causal:
-        last_q = (torch.arange(chosen.shape[2], device=chosen.device) + 1) * q_block - 1
-        last_q = last_q.clamp(max=extent.q_len - 1) + extent.q_offset
-        chosen = chosen & (torch.arange(chosen.shape[3], device=chosen.device) * k_block <= last_q[:, None])
+        last_q = _of_blocks(q_order_BHL, extent.q_len, q_block, chosen.device).amax(-1) + extent.q_offset
+        first_k = _of_blocks(k_order_BHS, extent.kv_len, k_block, chosen.device).amin(-1)
+        chosen = chosen & (first_k[:, :, None] <= last_q[..., None])
     num = chosen.sum(-1, dtype=torch.int32)
     index = torch.zeros(*num.shape, max(1, int(num.max())), dtype=torch.int32, device=num.device)
     *row, block = torch.nonzero(chosen, as_tuple=True)
@@ -301,13 +305,27 @@ def blocks_of_map(
     )
     index[(*row, nth)] = block.to(torch.int32)
     return Blocks(
-        extent=extent, rule=rule, score=score, q_block=q_block, k_block=k_block, num_BHQ=num, index_BHQN=index
+        extent=extent,
+        rule=rule,
+        score=score,
+        q_block=q_block,
+        k_block=k_block,
+        num_BHQ=num,
+        index_BHQN=index,
+        q_order_BHL=q_order_BHL,
+        k_order_BHS=k_order_BHS,
     )
 
 
 def block_count(length: int, block: int) -> int:
     """Blocks that cover `length`."""
     return -(-length // block)
+
+
+def _of_blocks(order: Tensor | None, length: int, block: int, device: torch.device) -> Tensor:
+    """(B|1, H|1, blocks, block): original positions of the tokens of every block; a short one repeats its last."""
+    place = torch.arange(block_count(length, block) * block, device=device).clamp(max=length - 1)
+    return _reordered(place.view(1, 1, -1, block), order)
 
 
 def _reordered(place: Tensor, order: Tensor | None) -> Tensor:
