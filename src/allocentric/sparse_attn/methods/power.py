@@ -1,9 +1,8 @@
 """PowerAttention: the nearest blocks, and those at distances that are powers of two.
 
-PowerAttention, arXiv 2503.03588. A token sees blocks at distance 1, 2, 4, 8 ... and its own, so that any distance is
-reached in as many layers as it has ones in binary, and d layers reach everything within 2^d - 1 blocks. The first
-blocks are sinks. Distances are counted in blocks (block = 1: in tokens). The distances are the paper's; window and
-sinks beside them are settings, with defaults of ours.
+PowerAttention, arXiv 2503.03588, section 3.3. A token sees its own block and those 1, 2, 4, 8 ... blocks before it, so
+that any distance is reached in as many layers as it has ones in binary, and d layers reach everything within 2^d - 1
+blocks; beside these a window and the first blocks as sinks. Distances are counted in blocks (block = 1: in tokens).
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from allocentric.sparse_attn.plan import Blocks, Extent, Rule, block_count, bloc
 
 
 class Settings(config.Settings):
-    """Sizes in blocks of tokens."""
+    """Sizes in blocks of tokens; the published ones."""
 
-    block: int = Field(default=64, ge=1)
+    block: int = Field(default=256, ge=1)
     """Tokens in a block; blocks start at the first token."""
-    window: int = Field(default=2, ge=1)
+    window: int = Field(default=5, ge=1)
     """Nearest blocks that a query sees, its own included."""
     sinks: int = Field(default=1, ge=0)
     """Blocks at the start that every query sees."""
