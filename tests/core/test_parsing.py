@@ -282,3 +282,34 @@ def test_time_is_linear(piece: str) -> None:
         read_order(attempt, SIDES)
         read_text(attempt)
     assert time.process_time() - start < 5
+
+
+# --------------------------------------------------------------------------------------------------- final answers
+
+WAYS = ("left", "not moving", "right", "no bus there")
+
+
+@pytest.mark.parametrize(
+    ("text", "index"),
+    [
+        ("It is not moving, or right.\nTherefore, the final answer is: C", 2),
+        ("Either way. Therefore, the final answer is: $C$ (right)", 2),
+        ("The final answer is option (C) rather than B.", 2),
+        ("Therefore, the final answer is:\n$:\nA: left", 0),
+        ("A or C are plausible. \u6700\u7ec8\u7b54\u6848: B", 1),
+        ("Final Answer: moving to the left side", 0),
+        ("The final answer is: A. No, wait.\nThe final answer is: D", 3),
+        ("Therefore, the final answer is: $A or C", None),
+        ("Therefore, the final answer is: $B$ or $C$ (either is plausible)", None),
+        ("So the final answer is either A or C, depending. Final answer: A or C", None),
+        ("There is no bus there, perhaps. Therefore, the final answer is: $LETTER", None),
+        ("It is not moving. Final answer: cannot be determined", None),
+        ("I think left. Therefore, the final answer is: N/A", None),
+        ("The final answer is: A if it moves left.\nThe final answer is: C if it moves right.", None),
+        ("Therefore, the final answer is: $B (not moving) if it stands, otherwise $A (left).", None),
+        ("Therefore, the answer is A or C.", None),
+    ],
+)
+def test_the_final_answer_counts_and_may_name_no_option(text: str, index: int | None) -> None:
+    answer = read_choice(text, WAYS)
+    assert answer == Choice(index) if index is not None else isinstance(answer, Unreadable), answer

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
 from allocentric.core.scoring import (
+    MRA_RULES,
     direction_error_rad,
     kendall_tau,
     mean_relative_accuracy,
@@ -129,3 +130,38 @@ def test_other_kinds_are_refused() -> None:
         score(Path2D(()), Path2D(()))
     with pytest.raises(TypeError, match="no score"):
         score(Number(100.0, "cm"), Number(1.0, "m"))
+
+
+# --------------------------------------------------------------------------------------------- variants of the metric
+
+
+@pytest.mark.parametrize(
+    ("target", "prediction", "worth"),
+    [
+        (2, 1, {"vsi": 0.1, "paper": 0.0, "ost": 0.0, "sibench": 0.0, "spatialbench": 0.0}),
+        (4, 3, {"vsi": 0.6, "paper": 0.5, "ost": 0.5, "sibench": 0.5, "spatialbench": 0.5}),
+        (4, 5, {"vsi": 0.6, "paper": 0.5, "ost": 0.5, "sibench": 0.5, "spatialbench": 0.5}),
+        (10, 9, {"vsi": 0.9, "paper": 0.9, "ost": 0.8, "sibench": 0.8, "spatialbench": 0.8}),
+        (20, 19, {"vsi": 1.0, "sibench": 0.9}),
+        (100, 95, {"vsi": 1.0, "sibench": 0.9}),
+    ],
+)
+def test_published_variants_differ_where_they_were_seen_to(
+    target: float, prediction: float, worth: dict[str, float]
+) -> None:
+    assert {name: MRA_RULES[name].of(prediction, target) for name in worth} == worth
+
+
+@pytest.mark.parametrize(("name", "count"), [("ost", 66), ("sibench", 74), ("spatialbench", 64), ("vsi", 0)])
+def test_variants_disagree_with_the_official_one_on_as_many_pairs_as_counted(name: str, count: int) -> None:
+    pairs = [(target, prediction) for target in range(1, 31) for prediction in range(61)]
+    assert len(pairs) == 1830
+    differing = sum(mean_relative_accuracy(p, t) != MRA_RULES[name].of(p, t) for t, p in pairs)
+    assert differing == count
+
+
+def test_a_rule_takes_signs_and_zero() -> None:
+    rule = MRA_RULES["ost"]
+    assert rule.of(-2.0, -2.0) == 1
+    assert rule.of(2.0, -2.0) == 0
+    assert (rule.of(0.0, 0.0), rule.of(0.1, 0.0), rule.of(math.nan, 3.0)) == (1, 0, 0)

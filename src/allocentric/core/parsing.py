@@ -105,18 +105,33 @@ _CUE = re.compile(
 _BRACKETED = re.compile(r"[(\[]([A-Z])[)\]]")
 _STANDALONE = re.compile(r"(?<![\w'-])([A-Z])(?![\w-]|'\w)")
 _ARTICLE = re.compile(r"A\s+[a-z]")
-_REASON = re.compile(r"\s+(?:because|as|since|is|which|and|for|with|due|based)\b")
+_REASON = re.compile(r"\s+(?:or|because|as|since|is|which|and|for|with|due|based)\b")
 _ALTERNATIVE = re.compile(r"\s*(?:or|and|/)\s*[(\[]?([A-Z])(?![\w-]|'\w)")
+_FINAL = re.compile(
+    r"(?:\bfinal\s+(?:answer|choice)\b(?:\s+(?:is|was|could be|would be|should be|must be)\b|(?=\s?[:=]))"
+    r"|\u6700\u7ec8\u7b54\u6848)\s?[:\uff1a=]?",
+    re.IGNORECASE,
+)
+_SAYS_LETTER = re.compile(
+    r"[\W_]*(?:(?:option|choice|letter|definitely|clearly|probably)\s+)?[(\[{\"']?\s?([A-Z])(?![\w/-]|'\w)",
+    re.IGNORECASE,
+)
+_OTHER_LETTER = re.compile(r"(?:\b(?:or|and|otherwise|either)\b|/)\s?[(\[\"']?([A-Z])(?![\w-]|'\w)")
+_CONDITION = re.compile(r"\b(?:if|or|otherwise|depending|assuming|without)\b", re.IGNORECASE)
+_NOT_AVAILABLE = re.compile(r"\bn/a\b", re.IGNORECASE)
 _WORDS = re.compile(r"[\w'-]+")
+NO_OPTION = Unreadable("names no option")
+"""Read from a text whose conclusion is none of the options."""
 
 
 def read_choice(text: str, choices: Sequence[str]) -> Choice | Unreadable:
     """Read which option is meant.
 
-    In this order: the text is an option's letter, or starts with a label ("B. table", "(b)"); "the answer is B",
-    "option C", the last such phrase; the text is an option's text; letters in brackets, if all agree; the only option
-    whose text occurs as whole words (longer options first, so "front-left" does not name "left"); the only capital
-    letter that stands alone, not counting the article "A".
+    In this order: the text is an option's letter, or starts with a label ("B. table", "(b)"); what follows the last
+    "final answer is" or "final answer:", unreadable where that names no option, several ("B or C"), or one per
+    condition; "the answer is B", "option C", the last such phrase; the text is an option's text; letters in brackets,
+    if all agree; the only option whose text occurs as whole words (longer options first, so "front-left" does not name
+    "left"); the only capital letter that stands alone, not counting the article "A".
 
     Args:
         text: Raw text.
@@ -126,7 +141,7 @@ def read_choice(text: str, choices: Sequence[str]) -> Choice | Unreadable:
     if isinstance(part, Unreadable):
         return part
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[: len(choices)]
-    found = _labelled(part, letters) or _cued(part, letters)
+    found = _labelled(part, letters) or _concluded(part, choices, letters) or _cued(part, letters)
     if found is None:
         found = _exact_option(part, choices)
     if found is None:
@@ -136,9 +151,7 @@ def read_choice(text: str, choices: Sequence[str]) -> Choice | Unreadable:
     if found is None:
         capitals = [m.group(1) for m in _STANDALONE.finditer(part) if _names_letter(part, m.start(), letters)]
         found = _agreeing(capitals, letters)
-    if found is None:
-        return Unreadable("names no option")
-    return found
+    return found or NO_OPTION
 
 
 def _labelled(part: str, letters: str) -> Choice | Unreadable | None:
@@ -153,9 +166,41 @@ def _labelled(part: str, letters: str) -> Choice | Unreadable | None:
     return _choice_of(label.group(1), letters)
 
 
+def _concluded(part: str, choices: Sequence[str], letters: str) -> Choice | Unreadable | None:
+    """What the final answer is said to be; None where no final answer is announced."""
+    ends = [cue.end() for cue in _FINAL.finditer(part)]
+    if not ends:
+        return None
+    found = _announced_option(part, ends[-1], choices, letters)
+    if isinstance(found, Choice) and len(ends) > 1:
+        earlier = _announced_option(part, ends[-2], choices, letters)
+        if isinstance(earlier, Choice) and earlier != found and _CONDITION.search(part, ends[-2]):
+            return Unreadable("gives a different final answer under each condition")
+    return found
+
+
+def _announced_option(part: str, start: int, choices: Sequence[str], letters: str) -> Choice | Unreadable:
+    """The option named on the rest of the line from `start`, or on the next line where that is empty."""
+    lines = (line for line in part[start:].split("\n") if _WORDS.search(line))
+    said = _NOT_AVAILABLE.sub(" ", next(lines, ""))
+    first = _SAYS_LETTER.match(said)
+    if first is not None and _names_letter(said, first.start(1), letters):
+        others = {other.group(1) for other in _OTHER_LETTER.finditer(said, first.end(1))} & set(letters)
+        return _agreeing([first.group(1).upper(), *others], letters) or NO_OPTION
+    capitals = [one.group(1) for one in _STANDALONE.finditer(said) if _names_letter(said, one.start(), letters)]
+    return (
+        _agreeing(capitals, letters) or _exact_option(said, choices) or _mentioned_option(said, choices) or NO_OPTION
+    )
+
+
 def _cued(part: str, letters: str) -> Choice | Unreadable | None:
-    named = [cue.group(1) for cue in _CUE.finditer(part) if _names_letter(part, cue.start(1), letters)]
-    return _choice_of(named[-1], letters) if named else None
+    cues = [cue for cue in _CUE.finditer(part) if _names_letter(part, cue.start(1), letters)]
+    if not cues:
+        return None
+    other = _ALTERNATIVE.match(part, cues[-1].end(1))
+    if other is not None and other.group(1) in letters:
+        return _agreeing([cues[-1].group(1).upper(), other.group(1)], letters)
+    return _choice_of(cues[-1].group(1), letters)
 
 
 def _names_letter(part: str, start: int, letters: str) -> bool:

@@ -6,29 +6,7 @@ Sources: arXiv 2412.14171 and its leaderboard (vision-x-nyu.github.io/thinking-i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Published:
-    """One published row."""
-
-    name: str
-    """Model or baseline."""
-    overall: float | None
-    """As printed, in percent; None where it is not."""
-    cells: Mapping[str, float] = field(default_factory=dict)
-    """By leaderboard column, in percent, as far as printed."""
-    subset: str = "full"
-    """"full", "debiased", or "tiny" (400 questions)."""
-    scorer: str = "official"
-    """Which of the three scorers."""
-    source: str
-    """Where it stands."""
-    note: str = ""
-    """What is odd about it."""
-
+from allocentric.eval.benchmarks._published import PublishedScore
 
 _PAPER = "arXiv 2412.14171"
 _SITE = "vision-x-nyu.github.io/thinking-in-space"
@@ -37,16 +15,16 @@ _EASI = "EASI docs/Benchmark_Verification.md"
 
 def _easi(
     name: str, official: float, vlmevalkit: float, lmms_eval: float, subset: str = "full"
-) -> tuple[Published, ...]:
+) -> tuple[PublishedScore, ...]:
     scores = {"official": official, "vlmevalkit": vlmevalkit, "lmms-eval": lmms_eval}
     return tuple(
-        Published(name=name, overall=score, scorer=scorer, subset=subset, source=_EASI)
+        PublishedScore(name=name, overall=score, scorer=scorer, subset=subset, source=_EASI)
         for scorer, score in scores.items()
     )
 
 
-PUBLISHED: tuple[Published, ...] = (
-    Published(
+PUBLISHED: tuple[PublishedScore, ...] = (
+    PublishedScore(
         name="random (options only)",
         overall=None,
         cells={
@@ -57,7 +35,7 @@ PUBLISHED: tuple[Published, ...] = (
         },
         source=_PAPER,
     ),
-    Published(
+    PublishedScore(
         name="frequency",
         overall=34.0,
         cells={
@@ -73,7 +51,7 @@ PUBLISHED: tuple[Published, ...] = (
         source=_PAPER,
         note="the eight columns average 35.46, not 34.0",
     ),
-    Published(
+    PublishedScore(
         name="human",
         overall=79.2,
         cells={
@@ -89,12 +67,12 @@ PUBLISHED: tuple[Published, ...] = (
         subset="tiny",
         source=_PAPER,
     ),
-    Published(name="GPT-4o (16 frames)", overall=34.0, source=_SITE),
-    Published(name="GPT-4o (64 frames)", overall=47.8, source=_SITE),
-    Published(name="InternVL3-78B", overall=48.4, source=_SITE),
-    Published(name="LLaVA-Video-72B", overall=40.9, source=_SITE),
-    Published(name="VLM-3R-7B", overall=58.8, source=_SITE, note="its eight columns average 60.91"),
-    Published(
+    PublishedScore(name="GPT-4o (16 frames)", overall=34.0, source=_SITE),
+    PublishedScore(name="GPT-4o (64 frames)", overall=47.8, source=_SITE),
+    PublishedScore(name="InternVL3-78B", overall=48.4, source=_SITE),
+    PublishedScore(name="LLaVA-Video-72B", overall=40.9, source=_SITE),
+    PublishedScore(name="VLM-3R-7B", overall=58.8, source=_SITE, note="its eight columns average 60.91"),
+    PublishedScore(
         name="Gemini-1.5-Pro", overall=48.8, source=_SITE, note="unmarked, but seems to be a value of the tiny set"
     ),
     *_easi("Qwen2.5-VL-3B (128 frames)", 26.80, 26.60, 29.59),
