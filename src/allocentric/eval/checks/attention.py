@@ -1,7 +1,7 @@
 """Recompute what published attention code gave for stored inputs: Radial's masks, MoBA's outputs.
 
-The files hold inputs and outputs of the published implementations, one case each under `caseN/`, with their settings in
-`caseN/meta` as JSON. A comparison is one function, named after its file.
+The files hold inputs and outputs of the published implementations, one case each under `caseN/`, with their settings
+in `caseN/meta` as JSON. A comparison is one function, named after its file.
 """
 
 from __future__ import annotations
