@@ -44,8 +44,13 @@ class Window:
         """Keys that the state holds after `seen` tokens; rows with equal counts run together."""
         return min(seen, self.sinks + self.size - 1)
 
+    @property
+    def growing(self) -> frozenset[str]:
+        """For `MixerState.growing`: nothing grows."""
+        return frozenset()
+
     def attend(self, q_BHLD: Tensor, k_BKLD: Tensor, v_BKLD: Tensor, *, state: MixerState, scale: float) -> Tensor:
-        """(B, H, L, D): attention of new tokens on the window and themselves; the state moves on.
+        """(B, H, L, D): attention of new tokens on what is remembered and themselves; the state moves on.
 
         Args:
             q_BHLD: Of the new tokens.
@@ -54,14 +59,17 @@ class Window:
             state: Holds `initial`'s tensors; its rows are equally filled.
             scale: Factor of the scores.
         """
+        k_BKSD, v_BKSD = self.extend(k_BKLD, v_BKLD, state)
+        return _attended(self.plan(q_BHLD, k_BKSD.shape[2]), q_BHLD, k_BKSD, v_BKSD, scale)
+
+    def extend(self, k_BKLD: Tensor, v_BKLD: Tensor, state: MixerState) -> tuple[Tensor, Tensor]:
+        """Keys and values at hand, the new ones last; the state moves on."""
         seen = state.seen[0]
         k_BKSD = torch.cat([*self._remembered(state, "k", seen), k_BKLD], dim=2)
         v_BKSD = torch.cat([*self._remembered(state, "v", seen), v_BKLD], dim=2)
-        plan = self.plan(q_BHLD, k_BKSD.shape[2])
         self._move_on(state, "k", k_BKLD, seen)
         self._move_on(state, "v", v_BKLD, seen)
-        training = torch.is_grad_enabled() and any(t.requires_grad for t in (q_BHLD, k_BKSD, v_BKSD))
-        return executors.attend(plan, q_BHLD, k_BKSD, v_BKSD, scale=scale, training=training)
+        return k_BKSD, v_BKSD
 
     def plan(self, q_BHLD: Tensor, kv_len: int) -> Plan:
         """Pairs of the new queries and the keys at hand, which are the sinks, the window and the new ones.
@@ -97,6 +105,58 @@ class Window:
         """Multiplications and additions of scores and sums for a stream of `length` tokens from its start."""
         extent = Extent(batch=1, heads=heads, q_len=length, kv_len=length, causal=True, device=torch.device("cpu"))
         return 4 * head_dim * Band(extent=extent, window=self.size, sinks=self.sinks).kept_pairs()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Everything:
+    """Attention over the whole stream, in the form of `Window`: the state grows by a key and a value per token."""
+
+    size: None = None
+    sinks: int = 0
+
+    def initial(
+        self, batch: int, kv_heads: int, head_dim: int, *, device: torch.device | str, dtype: torch.dtype
+    ) -> dict[str, Tensor]:
+        """Tensors for `MixerState.tensors`, (B, K, 0, D)."""
+        return {
+            name: torch.zeros(batch, kv_heads, 0, head_dim, device=device, dtype=dtype) for name in ("keys", "values")
+        }
+
+    @property
+    def growing(self) -> frozenset[str]:
+        """For `MixerState.growing`."""
+        return frozenset({"keys", "values"})
+
+    def filled(self, seen: int) -> int:
+        """Keys that the state holds after `seen` tokens; rows with equal counts run together."""
+        return seen
+
+    def attend(self, q_BHLD: Tensor, k_BKLD: Tensor, v_BKLD: Tensor, *, state: MixerState, scale: float) -> Tensor:
+        """As `Window.attend`."""
+        k_BKSD, v_BKSD = self.extend(k_BKLD, v_BKLD, state)
+        return _attended(self.plan(q_BHLD, k_BKSD.shape[2]), q_BHLD, k_BKSD, v_BKSD, scale)
+
+    def extend(self, k_BKLD: Tensor, v_BKLD: Tensor, state: MixerState) -> tuple[Tensor, Tensor]:
+        """Keys and values at hand, the new ones last; the state moves on."""
+        for name, new_BKLD in (("keys", k_BKLD), ("values", v_BKLD)):
+            state.tensors[name] = torch.cat([state.tensors[name], new_BKLD.to(state.tensors[name].dtype)], dim=2)
+        return state.tensors["keys"].to(k_BKLD.dtype), state.tensors["values"].to(v_BKLD.dtype)
+
+    def plan(self, q_BHLD: Tensor, kv_len: int) -> Plan:
+        """All pairs that causality allows."""
+        batch, heads, q_len, _ = q_BHLD.shape
+        return Dense(
+            extent=Extent(batch=batch, heads=heads, q_len=q_len, kv_len=kv_len, causal=True, device=q_BHLD.device)
+        )
+
+    def flops(self, length: int, heads: int, head_dim: int) -> int:
+        """Multiplications and additions of scores and sums for a stream of `length` tokens from its start."""
+        return 4 * head_dim * heads * (length * (length + 1) // 2)
+
+
+def _attended(plan: Plan, q_BHLD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, scale: float) -> Tensor:
+    training = torch.is_grad_enabled() and any(t.requires_grad for t in (q_BHLD, k_BKSD, v_BKSD))
+    return executors.attend(plan, q_BHLD, k_BKSD, v_BKSD, scale=scale, training=training)
 
 
 class CausalConv(nn.Module):
