@@ -9,7 +9,7 @@ from attention_samples import DIMS, HEAD_DIM, call_of, mixed_geometry, modes, te
 from allocentric.core.catalog import METHODS
 from allocentric.sparse_attn import executors
 from allocentric.sparse_attn.attend import attend
-from allocentric.sparse_attn.contract import Selector
+from allocentric.sparse_attn.contract import Distilled, Selector
 from allocentric.sparse_attn.errors import AttentionError, MissingGeometryError
 from allocentric.sparse_attn.executors import dense
 from allocentric.sparse_attn.geometry import Geometry
@@ -63,6 +63,35 @@ def test_executors_equal_the_oracle_with_every_gradient(name: str) -> None:
             found = torch.autograd.grad(out, (q, k, v), g, retain_graph=True)
             for what, ours, right in zip("qkv", found, gradients, strict=True):
                 torch.testing.assert_close(ours, right, msg=lambda m, e=executor, w=what: f"{e} d{w}: {m}")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if example(name).trainable])
+def test_gradients_of_parameters_equal_the_oracles_and_every_parameter_learns(name: str) -> None:
+    """Through the output, or through the method's own `distillation_loss` where a choice has no gradient."""
+    method = example(name)
+    parameters = dict(method.named_parameters())
+    assert parameters, f"{name} says it is trained and has nothing to train"
+    for parameter in parameters.values():
+        torch.nn.init.normal_(parameter, std=0.3)
+    for causal in modes(method):
+        geometry = geometry_for(causal, 2)
+        call = call_of(geometry, causal=causal)
+        q, k, v = tensors(2, geometry.length)
+        plan = method.plan(q, k, v, call)
+        names = executors.able(plan, q, training=True)
+        outputs = [dense.attend(plan, q, k, v, scale=SCALE)]
+        outputs += [executors.attend(plan, q, k, v, scale=SCALE, executor=e, training=True) for e in names]
+        assert len(outputs) > 1
+        if outputs[0].requires_grad:
+            g = torch.randn_like(outputs[0])
+            found = [torch.autograd.grad(out, list(parameters.values()), g, retain_graph=True) for out in outputs]
+            for executor, theirs in zip(names, found[1:], strict=True):
+                torch.testing.assert_close(theirs, found[0], msg=lambda m, e=executor: f"{e}: {m}")
+        else:
+            assert isinstance(method, Distilled), f"{name}: nothing trains its parameters"
+            found = [torch.autograd.grad(method.distillation_loss(q, k, call), list(parameters.values()))]
+        for what, gradient in zip(parameters, found[0], strict=True):
+            assert (gradient != 0).any(), f"{what} has no gradient"
 
 
 @pytest.mark.parametrize("name", NAMES)

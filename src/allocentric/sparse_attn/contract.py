@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, Literal, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -122,6 +122,14 @@ class Selector(nn.Module, ABC):
                 f"attention method {self.name!r} got the geometry of {call.geometry.length} tokens for "
                 f"{call.extent.kv_len} keys; in streaming, hand over the geometry of everything in the cache"
             )
+
+
+@runtime_checkable
+class Distilled(Protocol):
+    """A trainable method whose choices pass no gradient on: its parameters are trained by a loss of its own."""
+
+    def distillation_loss(self, q_BHLD: Tensor, k_BKSD: Tensor, call: Call) -> Tensor:
+        """How far the method's foresight is from the dense attention of this call; a scalar in nats."""
 
 
 class SelectorModule:

@@ -101,13 +101,15 @@ class MInference(Selector):
     name = "minference"
     causal = True
     bidirectional = False
-    streams = False
-    """Lines are chosen by the last queries of a call for all of them, blocks by the mean of a block of queries."""
+    streams: bool
+    """A-shapes alone do: lines are chosen by the last queries of a call for all of them, blocks by the mean of a block
+    of queries."""
 
     def __init__(self, settings: Settings, dims: Dims) -> None:
         super().__init__()
         self.settings = settings
         self.heads = heads_of_layer(self.name, settings.heads, dims)
+        self.streams = all(isinstance(pattern, AShape) for pattern in self.heads)
 
     def plan(self, q_BHLD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, call: Call) -> Plan:  # noqa: ARG002
         """A band or block lists where all heads allow it, lists of single keys otherwise."""

@@ -145,8 +145,8 @@ def share_of_gates(
     share = ((gate - low) / torch.where(span <= _SHARE_EPS, 1.0, span)).masked_fill(~there, 0.0)
     total = share.sum(-1, keepdim=True) + _SHARE_EPS
     missing = (tau - (share * own).sum(-1, keepdim=True) / total).clamp(min=0.0)
-    others, order = share.masked_fill(own, 0.0).sort(dim=-1, descending=True, stable=True)
-    enough = others.cumsum(-1) / total >= missing
+    others, order = share.masked_fill(own | ~there, -1.0).sort(dim=-1, descending=True, stable=True)
+    enough = others.clamp(min=0.0).cumsum(-1) / total >= missing
     # The first place that is enough, or the last of all.
     cutoff = torch.where(enough.any(-1), enough.int().argmax(-1), others.shape[-1] - 1)
     taken = torch.arange(others.shape[-1], device=order.device) <= cutoff[..., None]
