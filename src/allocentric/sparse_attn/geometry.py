@@ -90,7 +90,7 @@ class Geometry:
         frames = torch.tensor(
             [sum(clip.frames for clip in row) for row in self.clips], dtype=torch.int32, device=self.clip_BL.device
         )[:, None]
-        start = self.position_BL[:, -1:] + 1 if self.length else torch.zeros_like(self.position_BL[:, :1])
+        start = self.position_BL[:, -1:] + 1 if self.length else 0
         shifted = replace(
             later,
             clip_BL=torch.where(later.clip_BL >= 0, later.clip_BL + clips, later.clip_BL),
