@@ -72,9 +72,9 @@ def test_damage_in_the_middle_is_not_guessed_away(folder):
     fill(folder, "a", "b", "c")
     lines = (folder / "samples.jsonl").read_bytes().splitlines(keepends=True)
     (folder / "samples.jsonl").write_bytes(lines[0] + b"{broken\n" + lines[2])
-    with pytest.raises(DataError, match=r"samples\.jsonl line 2 is damaged"):
-        RunLog(folder, SETTINGS)
-    (folder / "samples.jsonl").write_bytes(lines[0])  # the failed opening has let the lock go
+    with RunLog(folder, SETTINGS) as log, pytest.raises(DataError, match=r"samples\.jsonl line 2 is damaged"):
+        log.read()
+    (folder / "samples.jsonl").write_bytes(lines[0])
     with RunLog(folder, SETTINGS) as log:
         assert list(log.read()) == ["a"]
 

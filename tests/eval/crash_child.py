@@ -1,6 +1,7 @@
-"""Runs one evaluation and is killed by itself with SIGKILL at a chosen write: argv = runs folder, kill point, bytes.
+"""Runs one evaluation and is killed by itself with SIGKILL at a chosen line: argv = runs folder, kill point, bytes.
 
-Kill point k: the k-th append writes only that many bytes and the process dies at once; -1 never dies.
+Kill point k: the k-th line of samples.jsonl, counted over the process, gets only that many bytes, those after it none,
+and the process dies at once; -1 never dies.
 """
 
 from __future__ import annotations
@@ -28,14 +29,16 @@ RECIPE = {
 def main() -> None:
     runs, point, length = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     fake_benchmark.install()
-    real, state = os.pwrite, {"appends": 0}
+    real, state = os.pwrite, {"lines": 0}
 
     def pwrite(fd: int, data: bytes, offset: int) -> int:
         if bytes(data[:1]) == b"{":  # records, not the lock's text
-            state["appends"] += 1
-            if state["appends"] - 1 == point:
-                real(fd, bytes(data)[:length], offset)
+            lines = bytes(data).splitlines(keepends=True)
+            if state["lines"] <= point < state["lines"] + len(lines):
+                whole = b"".join(lines[: point - state["lines"]])
+                real(fd, whole + lines[point - state["lines"]][:length], offset)
                 os.kill(os.getpid(), signal.SIGKILL)
+            state["lines"] += len(lines)
         return real(fd, data, offset)
 
     os.pwrite = pwrite

@@ -30,9 +30,8 @@ def undisturbed(tmp_path_factory):
     return only_folder(runs)
 
 
-# 36 items x 4 models in batches of 4 = 36 appends: the first, inside a model, between models, the last; nothing, a
-# part of the first line, a part of a later line, all but the last byte, everything written.
-@pytest.mark.parametrize(("point", "length"), [(0, 0), (0, 50), (5, 700), (9, 10_000_000), (22, 333), (35, 1)])
+# 36 items x 4 models = 144 lines: the first, inside a model, between models, the last; nothing, a part, everything.
+@pytest.mark.parametrize(("point", "length"), [(0, 0), (0, 50), (21, 100), (35, 10_000_000), (90, 333), (143, 1)])
 def test_killed_at_a_write(undisturbed, tmp_path, point, length):
     assert run(tmp_path, point, length) == -signal.SIGKILL
     folder = only_folder(tmp_path)
@@ -43,7 +42,7 @@ def test_killed_at_a_write(undisturbed, tmp_path, point, length):
 
 
 def test_killed_again_and_again(undisturbed, tmp_path):
-    for point, length in [(2, 10), (0, 0), (3, 999), (1, 20)]:
+    for point, length in [(9, 10), (0, 0), (13, 99), (4, 20)]:
         assert run(tmp_path, point, length) == -signal.SIGKILL
     assert run(tmp_path) == 0
     assert (only_folder(tmp_path) / "results.json").read_bytes() == (undisturbed / "results.json").read_bytes()

@@ -244,9 +244,10 @@ class Recorder:
 def test_progress_adds_up_and_shows_the_running_score(recipe, parrot, tmp_path):
     progress = Recorder()
     evaluate(recipe(**parrots(), batch_size=5), tmp_path, progress)
-    assert progress.calls[0] == ("start", 36, "parrot")
+    assert progress.calls[0] == ("start", 36, "test")
     assert sum(call[1] for call in progress.calls if call[0] == "advance") == 36
     statuses = [call[2] for call in progress.calls if call[0] == "advance" and call[2]]
+    assert statuses[-1].startswith("parrot ")
     assert "unreadable" in statuses[-1]
     assert progress.calls[-1] == ("stop",)
 

@@ -18,7 +18,7 @@ from allocentric.core.records import episode_to_record
 from allocentric.core.runlog import read_samples
 from allocentric.core.stats import Interval, clustered_wilson_interval, wilson_interval
 from allocentric.core.types import Episode
-from allocentric.eval.run import interval_text
+from allocentric.eval.results import interval_text
 
 _PERCENT = 100.0
 _MEANS = ("spl", "soft_spl", "oracle_success", "score", "claim_in_window", "claim_in_view")

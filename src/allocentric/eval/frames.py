@@ -1,7 +1,7 @@
 """Which pictures of an item a model is shown, and their digest.
 
 The policy is a setting of the run: never chosen by the model, always stored with the answer. Frames are evenly spaced
-over the item's pictures or over its video, or taken at a rate.
+over the item's pictures or over its video, taken at a rate, or picked among such candidates by what they show.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
@@ -23,13 +24,29 @@ from allocentric.eval.video import sampled_digest, video_frames, video_index
 from allocentric.scenes.trajectory import sample_frames
 
 _SLACK = 1e-6  # seconds by which a picture may be late and still be on time
+_NO_FRAMES = hashlib.sha256(b"").hexdigest()
+_CANDIDATE_SIDE_PX = 448
+"""Of frames that are only looked at to choose: as large as the encoders' inputs."""
 
 
 class FramesPolicy(config.Settings):
-    """How many pictures, and in which form."""
+    """How many pictures, which ones, and in which form."""
 
+    policy: Literal["uniform", "space_aware", "similarity"] = "uniform"
+    """uniform: evenly spaced, or at `rate_hz`. space_aware: the candidates that together see most of the space
+    (`eval.space_aware`). similarity: the candidates that look least alike, or, with an `encoder`, that also fit the
+    question best (`eval.similarity`). The last two are shown in the order of the video."""
     count: int = Field(default=32, ge=0)
-    """At most this many, evenly spaced; 0 asks without pictures (a blind run)."""
+    """At most this many; 0 asks without pictures (a blind run)."""
+    candidates: int = Field(default=128, ge=1)
+    """Evenly spaced pictures that space_aware and similarity choose among."""
+    geometry: Path | None = None
+    """Folder with <video name or scene id>.npz of depths and camera poses for space_aware; None takes the cameras of
+    the item's pictures."""
+    encoder: str | None = None
+    """Folder or hub id of a CLIP or SigLIP checkpoint for similarity; None compares thumbnails."""
+    max_side_px: int | None = Field(default=None, ge=16)
+    """Shrink larger frames of videos to this as they are decoded, which bounds memory; None keeps their size."""
     rate_hz: float | None = Field(default=None, gt=0)
     """Pictures per second of the video, thinned evenly where that makes more than `count`; None takes `count`."""
     tail: bool = False
@@ -70,35 +87,48 @@ def choose_frames(item: Item, policy: FramesPolicy) -> FrameChoice:
 
     Raises:
         DataError: the item has no pictures though some are to be shown, a picture or the video is missing or damaged,
-            or pictures without times are to be taken at a rate.
+            pictures without times are to be taken at a rate, or there is no geometry for space_aware.
     """
     if policy.count and item.video is None and not item.views:
         raise DataError(f"item {item.id} has no pictures; ask without them (frames.count: 0) or name its videos")
     if policy.count == 0:
         indices: tuple[int, ...] = ()
-    elif item.video is not None and not item.views:
-        index = video_index(item.video)
-        indices = _indices([tick * index.tick_s for tick in index.ticks], policy)
+    elif policy.policy == "uniform":
+        indices = _indices(_times(item, policy), policy)
     else:
-        indices = _indices([_time(item, view, policy) for view in item.views], policy)
-    return FrameChoice(indices=indices, digest=frames_digest(item, indices))
+        indices = _picked(item, policy)
+    return FrameChoice(indices=indices, digest=frames_digest(item, indices, policy))
 
 
-def frames_digest(item: Item, indices: Sequence[int]) -> str:
+def frames_digest(item: Item, indices: Sequence[int], policy: FramesPolicy) -> str:
     """`FrameChoice.digest` of chosen frames. DataError where a picture or the video is missing or damaged."""
-    if item.video is not None and not item.views:
-        digests = [_file_digest(item.video, sampled=True)] if indices else []
+    if not indices:
+        return _NO_FRAMES
+    if shown_from_video(item):
+        digests = [_file_digest(_video_of(item), sampled=True)]
     else:
         digests = [_view_digest(item.views[index]) for index in indices]
+    if policy.policy == "space_aware" and policy.geometry is not None:
+        digests.append(_file_digest(geometry_file(item, policy.geometry), sampled=True))
     text = "\n".join([*digests, *map(str, indices)])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def load_views(item: Item, indices: tuple[int, ...]) -> tuple[View, ...]:
+def load_views(item: Item, indices: tuple[int, ...], policy: FramesPolicy | None = None) -> tuple[View, ...]:
     """The chosen views; frames of a video are decoded now, everything else stays as lazy as it is."""
-    if item.video is not None and not item.views:
-        return _video_views(item.video, indices)
+    if shown_from_video(item):
+        return _video_views(_video_of(item), indices, None if policy is None else policy.max_side_px)
     return tuple(item.views[index] for index in indices)
+
+
+def shown_from_video(item: Item) -> bool:
+    """Whether an item's pictures are decoded from its video."""
+    return item.video is not None and not item.views
+
+
+def geometry_file(item: Item, folder: Path) -> Path:
+    """Where the depths and camera poses of an item's pictures lie."""
+    return folder / f"{item.video.stem if item.video is not None else item.scene_id}.npz"
 
 
 def pixel_digest(views: Iterable[View]) -> str:
@@ -110,17 +140,62 @@ def pixel_digest(views: Iterable[View]) -> str:
     return total.hexdigest()
 
 
+def _video_of(item: Item) -> Path:
+    assert item.video is not None
+    return item.video
+
+
+def _times(item: Item, policy: FramesPolicy) -> list[float]:
+    """Time of every picture; zeros where no rate needs them."""
+    if shown_from_video(item):
+        index = video_index(_video_of(item))
+        return [tick * index.tick_s for tick in index.ticks]
+    return [_time(item, view, policy) for view in item.views]
+
+
 def _indices(times_s: Sequence[float], policy: FramesPolicy) -> tuple[int, ...]:
+    return _with_tail(_spread(times_s, policy.count, policy.rate_hz), len(times_s), policy)
+
+
+def _spread(times_s: Sequence[float], count: int, rate_hz: float | None) -> tuple[int, ...]:
     if not times_s:
         return ()
-    if policy.rate_hz is None:
-        chosen = evenly_spaced(len(times_s), policy.count)
-    else:
-        every = at_rate(times_s, policy.rate_hz)
-        chosen = tuple(every[index] for index in evenly_spaced(len(every), policy.count))
-    if policy.tail and chosen[-1] != len(times_s) - 1:
-        chosen = (*chosen, len(times_s) - 1)
+    every = range(len(times_s)) if rate_hz is None else at_rate(times_s, rate_hz)
+    return tuple(every[index] for index in evenly_spaced(len(every), count))
+
+
+def _with_tail(chosen: tuple[int, ...], total: int, policy: FramesPolicy) -> tuple[int, ...]:
+    if policy.tail and chosen and chosen[-1] != total - 1:
+        return (*chosen, total - 1)
     return chosen
+
+
+def _picked(item: Item, policy: FramesPolicy) -> tuple[int, ...]:
+    """Frames that are chosen by what they show."""
+    times_s = _times(item, policy)
+    candidates = _spread(times_s, policy.candidates, policy.rate_hz)
+    if policy.policy == "space_aware":
+        from allocentric.eval.space_aware import cells_seen, cells_seen_by_views, widest
+
+        if policy.geometry is not None:
+            candidates, seen = cells_seen(geometry_file(item, policy.geometry), policy.candidates)
+        else:
+            seen = cells_seen_by_views(item, candidates)
+        chosen = widest(seen, policy.count)
+    else:
+        from allocentric.eval.similarity import least_alike
+
+        chosen = least_alike(item, load_candidates(item, candidates), policy.count, policy.encoder)
+    if candidates and candidates[-1] >= len(times_s):
+        raise DataError(f"item {item.id}: its geometry speaks of frame {candidates[-1]}, its video has {len(times_s)}")
+    return _with_tail(tuple(sorted(candidates[k] for k in chosen)), len(times_s), policy)
+
+
+def load_candidates(item: Item, indices: Sequence[int]) -> Iterable[View]:
+    """Views to choose among, decoded one at a time and small."""
+    if shown_from_video(item):
+        return video_frames(_video_of(item), indices, max_side_px=_CANDIDATE_SIDE_PX)
+    return (item.views[index] for index in indices)
 
 
 def _time(item: Item, view: View, policy: FramesPolicy) -> float:
@@ -132,9 +207,9 @@ def _time(item: Item, view: View, policy: FramesPolicy) -> float:
 
 
 @lru_cache(maxsize=2)
-def _video_views(path: Path, indices: tuple[int, ...]) -> tuple[View, ...]:
+def _video_views(path: Path, indices: tuple[int, ...], max_side_px: int | None) -> tuple[View, ...]:
     """Cached because the items of one scene follow each other."""
-    return tuple(video_frames(path, indices))
+    return tuple(video_frames(path, indices, max_side_px=max_side_px))
 
 
 def _view_digest(view: View) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,12 @@ class Contestant:
     def identity(self) -> str:
         """Digest of the settings and of the files of a local model folder: other weights are another model."""
         return digest([self.record(), _folder_state(self.record().values())])
+
+    @cached_property
+    def in_flight(self) -> int:
+        """Calls of `generate` the model takes at a time, from as many threads; 1 unless the backend says more."""
+        count = getattr(MODELS.load(self.backend), "in_flight", None)
+        return 1 if count is None else int(count(self.settings))
 
     def build(self, items: Mapping[str, Item]) -> Model:
         """Load the model."""

@@ -217,3 +217,12 @@ def _number(value: float | None) -> float:
 def _percent(value: float | None) -> float | None:
     """In percent, rounded far below anything shown so that results.json is the same on every machine."""
     return None if value is None or not isfinite(value) else round(PERCENT * float(value), 9)
+
+
+def interval_text(cell: Mapping[str, Any]) -> str:
+    """Like `34.2 [30.1, 38.0]`; without the bracket where there is no interval, "-" where there is no score."""
+    if cell["score"] is None:
+        return "-"
+    if cell["low"] is None:
+        return f"{cell['score']:.1f}"
+    return f"{cell['score']:.1f} [{cell['low']:.1f}, {cell['high']:.1f}]"

@@ -30,7 +30,8 @@ from allocentric.core.types import Episode, Image
 from allocentric.eval.arenas import Arena, arena
 from allocentric.eval.episodes import episode_record, table_from_records
 from allocentric.eval.recipe import Contestant, contestant
-from allocentric.eval.run import FINISHED, FINISHED_WITH_FAILURES, interval_text
+from allocentric.eval.results import interval_text
+from allocentric.eval.run import FINISHED, FINISHED_WITH_FAILURES
 
 _STATUS_EVERY_S = 2.0
 _CHARACTERS_PER_TOKEN = 2.5  # fewer than any of the planned families needs for English, so that plans err upwards

@@ -1,35 +1,40 @@
 """Ask models, score their answers, and leave a run folder that says everything.
 
-The answers are the only thing that costs money or hours, so each is on the disk before the next batch is asked; all
-else (scores, intervals, the page) is recomputed from them. Repeating a command continues where the last one died, asks
-failed items again, and asks nothing when nothing is missing.
+The answers are the only thing that costs money or hours, so each is on its way to the disk when it comes and counts
+when it is there; all else (scores, intervals, the page) is recomputed from them. Repeating a command continues where
+the last one died, on any number of workers, asks failed items again, and asks nothing when nothing is missing.
 """
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from allocentric.core.config import load_recipe
-from allocentric.core.errors import DataError, UserError
+from allocentric.core.errors import DataError
 from allocentric.core.progress import Progress, SilentProgress
-from allocentric.core.records import digest, response_from_record, response_to_record
-from allocentric.core.runlog import RunLog, read_json, run_folder
-from allocentric.core.types import Item, Model, Prompt, Response, Sampling
-from allocentric.eval.frames import FrameChoice, choose_frames, frames_digest, load_views
-from allocentric.eval.recipe import Contestant, EvalRecipe, Plan, item_digest, plan
+from allocentric.core.records import digest
+from allocentric.core.runlog import GroupCommit, RunLog, read_json, run_folder
+from allocentric.core.types import Response
+from allocentric.eval.recipe import EvalRecipe, Plan, item_digest, plan
 from allocentric.eval.results import Bootstrap, failed, score_row, summaries
+from allocentric.eval.work.asker import DEPTH
+from allocentric.eval.work.crew import Crew, Workers, crew_of
+from allocentric.eval.work.driver import Driver, parcels_in_order
+from allocentric.eval.work.questions import Answered, Inquiry, Question, same_pictures
+from allocentric.eval.work.queue import WorkQueue
+from allocentric.eval.work.status import RunningScore
+from allocentric.eval.work.times import TimesLog
 
 FINISHED = "finished"
 FINISHED_WITH_FAILURES = "finished-with-failures"
 
-_STATUS_EVERY_S = 2.0
-_STATUS_REPLICATES = 200
+_ALONE = Workers()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +59,16 @@ def load_eval_recipe(path: Path, overrides: Sequence[str] = ()) -> EvalRecipe:
     return load_recipe(path, EvalRecipe, overrides)
 
 
-def evaluate(recipe: EvalRecipe, runs_dir: Path, progress: Progress | None = None) -> RunResult:
+def evaluate(
+    recipe: EvalRecipe, runs_dir: Path, progress: Progress | None = None, *, workers: Workers = _ALONE
+) -> RunResult:
     """Run `recipe`, or continue it, in its folder below `runs_dir`.
+
+    Args:
+        recipe: What is asked.
+        runs_dir: Folder of run folders.
+        progress: Advances by one for every answer that has reached the disk.
+        workers: Who asks. The run folder is the same for all of them.
 
     Raises:
         UserError: Wrong settings, a broken picture, a full disk, a model that keeps failing, or a folder in use. All
@@ -63,16 +76,18 @@ def evaluate(recipe: EvalRecipe, runs_dir: Path, progress: Progress | None = Non
     """
     job = plan(recipe)
     folder = run_folder(runs_dir, recipe.name, job.settings)
+    progress = progress or SilentProgress()
     with RunLog(folder, job.settings) as log:
-        done = _finished_results(log, job)
+        inquiry = Inquiry(job, log)
+        done = _finished_results(log, inquiry)
         if done is not None:
             return RunResult(folder=folder, results=done, asked=0)
-        work = _Work(job, log, progress or SilentProgress())
+        work = _Work(inquiry, log, progress)
         try:
-            answers = {contestant.label: work.answers(contestant) for contestant in job.contestants}
+            work.ask_all(workers)
         finally:
-            work.progress.stop()
-        results = results_of(job, answers)
+            progress.stop()
+        results = results_of(job, work.answers)
         log.write("results.json", json.dumps(results, indent=2) + "\n")
         log.say(f"{results['state']}: {work.asked} prompts asked")
     return RunResult(folder=folder, results=results, asked=work.asked)
@@ -108,7 +123,7 @@ def results_of(job: Plan, answers: Mapping[str, Mapping[str, Response]]) -> dict
         "recipe": recipe.name,
         "unit": "percent",
         "benchmark": {**job.settings["benchmark"], "title": benchmark.name, **benchmark.fingerprint()},
-        "items": {"count": len(job.items), "sha256": _items_digest(job)},
+        "items": {"count": len(job.items), "sha256": digest([item_digest(item) for item in job.items])},
         "scenes": len({item.scene_id for item in job.items}),
         "profile": job.profile,
         "profiles": list(benchmark.profiles),
@@ -123,201 +138,81 @@ def results_of(job: Plan, answers: Mapping[str, Mapping[str, Response]]) -> dict
     }
 
 
-def _finished_results(log: RunLog, job: Plan) -> dict[str, Any] | None:
+def _finished_results(log: RunLog, inquiry: Inquiry) -> dict[str, Any] | None:
     """The results of a finished run if questions, pictures and local weights are still the same."""
     results = read_json(log.folder, "results.json")
     if results is None or results.get("state") != FINISHED:
         return None
-    same_items = results["items"]["sha256"] == _items_digest(job)
-    same_models = [model["identity"] for model in results["models"]] == [c.identity() for c in job.contestants]
-    return results if same_items and same_models and _same_pictures(log, job) else None
+    same_items = results["items"]["sha256"] == inquiry.items_sha256
+    same_models = [model["identity"] for model in results["models"]] == list(inquiry.identities)
+    return results if same_items and same_models and _same_pictures(log, inquiry) else None
 
 
-def _items_digest(job: Plan) -> str:
-    return digest([item_digest(item) for item in job.items])
-
-
-def _same_pictures(log: RunLog, job: Plan) -> bool:
+def _same_pictures(log: RunLog, inquiry: Inquiry) -> bool:
     """Pictures that are gone can't be compared; a finished run needs them no more."""
-    logged = {record["item"]: record["frames"] for record in log.read().values()}
     try:
-        return all(item.id in logged and _same_frames(item, logged[item.id]) for item in job.items)
+        return same_pictures(inquiry.job.items, inquiry.logged.frames, inquiry.job)
     except DataError as error:
         log.say(f"finished; pictures not compared: {error}")
         return True
 
 
-def _same_frames(item: Item, logged: Mapping[str, Any]) -> bool:
-    indices = logged["indices"]
-    if item.video is None and indices and max(indices) >= len(item.views):
-        return False
-    return bool(frames_digest(item, indices) == logged["digest"])
-
-
 # ------------------------------------------------------------------------------------------------------------ asking
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Question:
-    """One item ready to be asked, but for its pictures."""
-
-    item: Item
-    key: str
-    text: str
-    frames: FrameChoice
-    sampling: Sampling
-
-
-@dataclass
 class _Work:
-    """The state of one call of `evaluate`."""
+    """One call of `evaluate`, from what is known to what is asked."""
 
-    job: Plan
-    log: RunLog
-    progress: Progress
-    asked: int = 0
-    _frames: dict[str, FrameChoice] = field(default_factory=dict)
-    _failures_in_a_row: int = 0
+    def __init__(self, inquiry: Inquiry, log: RunLog, progress: Progress) -> None:
+        self._inquiry = inquiry
+        self._log = log
+        self._progress = progress
+        labels = [contestant.label for contestant in inquiry.job.contestants]
+        self.answers: dict[str, dict[str, Response]] = {label: {} for label in labels}
+        self.asked = 0
 
-    def __post_init__(self) -> None:
-        self.samples = self.log.read()
+    def ask_all(self, workers: Workers) -> None:
+        """Ask every model what it has not answered yet, or failed to. All is on the disk when this returns."""
+        job = self._inquiry.job
+        self._progress.start(len(job.items) * len(job.contestants), job.recipe.name)
+        pending = []
+        for index, contestant in enumerate(job.contestants):
+            left = self._inquiry.pending(index, self.answers[contestant.label])
+            pending.append(left)
+            if left:
+                self._log.say(f"{contestant.label}: {len(left)} of {len(job.items)} items to ask")
+        count = sum(map(len, pending))
+        self._progress.advance(len(job.items) * len(job.contestants) - count)
+        if not count:
+            return
+        queue = WorkQueue(parcels_in_order(self._inquiry, pending, job.recipe.batch_size))
+        status = RunningScore(job, self.answers)
+        with GroupCommit(self._log) as commit, TimesLog(self._log.folder) as times:
+            keep = partial(self._keep, commit, times, status)
+            with closing(self._crew(workers, pending)) as crew:
+                where = str(self._log.folder)
+                Driver(self._inquiry, queue, crew, keep=keep, say=self._log.say, where=where).run(
+                    after=lambda: self._advance(commit, status)
+                )
+            commit.flush()
+            self._advance(commit, status)
 
-    def answers(self, contestant: Contestant) -> dict[str, Response]:
-        """Every response of one model by item id, asking for those that are missing or failed."""
-        identity = contestant.identity()
-        questions = [self._question(item, identity) for item in self.job.items]
-        known = {q.item.id: self._logged(q.key) for q in questions}
-        answers = {item_id: response for item_id, response in known.items() if response is not None}
-        pending = [q for q in questions if q.item.id not in answers or failed(answers[q.item.id])]
-        self.progress.start(len(questions), contestant.label)
-        self.progress.advance(len(questions) - len(pending))
-        if pending:
-            self.log.say(f"{contestant.label}: {len(pending)} of {len(questions)} items to ask")
-            model = contestant.build({item.id: item for item in self.job.items})
-            self._ask(contestant, model, by_scene(pending), answers)
-        return answers
+    def _crew(self, workers: Workers, pending: Sequence[Sequence[Question]]) -> Crew:
+        busy = [one.in_flight for one, left in zip(self._inquiry.job.contestants, pending, strict=True) if left]
+        return crew_of(workers, self._inquiry, max(DEPTH, *busy))
 
-    def _ask(
-        self, contestant: Contestant, model: Model, pending: Iterator[_Question], answers: dict[str, Response]
+    def _keep(
+        self, commit: GroupCommit, times: TimesLog, status: RunningScore, question: Question, answered: Answered
     ) -> None:
-        status = _RunningScore(self.job, answers)
-        self._failures_in_a_row = 0
-        while batch := list(islice(pending, self.job.recipe.batch_size)):
-            responses = model.generate([self._prompt(question) for question in batch])
-            assert len(responses) == len(batch), f"{contestant.backend} answered {len(responses)} of {len(batch)}"
-            records = [self._record(contestant, q, r) for q, r in zip(batch, responses, strict=True)]
-            self.log.append(records)
-            self.asked += len(batch)
-            answers.update({q.item.id: r for q, r in zip(batch, responses, strict=True)})
-            self.progress.advance(len(batch), status.text())
-            self._watch_failures(contestant.label, batch, responses)
+        label = self._inquiry.job.contestants[question.contestant].label
+        commit.put(question.key, self._inquiry.record(question, answered))
+        times.put(question.key, answered.response.seconds)
+        self.answers[label][answered.item_id] = answered.response
+        status.now = label
+        self.asked += 1
 
-    def _watch_failures(self, label: str, batch: Sequence[_Question], responses: Sequence[Response]) -> None:
-        for question, response in zip(batch, responses, strict=True):
-            self._failures_in_a_row = self._failures_in_a_row + 1 if failed(response) else 0
-            if failed(response):
-                self.log.say(f"{label}: item {question.item.id} failed: {_reason(response)}")
-        if self._failures_in_a_row >= self.job.recipe.stop_after_failures:
-            raise UserError(
-                f"{label} failed {self._failures_in_a_row} times in a row, last: {_reason(responses[-1])}; "
-                f"answers so far are kept in {self.log.folder}: repeat the command to continue"
-            )
-
-    def _question(self, item: Item, identity: str) -> _Question:
-        job = self.job
-        if item.id not in self._frames:
-            self._frames[item.id] = choose_frames(item, job.recipe.frames)
-        frames = self._frames[item.id]
-        text = job.benchmark.prompt_text(item, job.profile)
-        sampling = _sampling(job)
-        content = {
-            "item": item.id,
-            "row": item_digest(item),
-            "prompt": text,
-            "system": job.recipe.system,
-            "frames": [frames.digest, list(frames.indices), job.recipe.frames.as_video],
-            "model": identity,
-            "sampling": [sampling.max_new_tokens, sampling.temperature, sampling.seed],
-        }
-        return _Question(item=item, key=digest(content), text=text, frames=frames, sampling=sampling)
-
-    def _prompt(self, question: _Question) -> Prompt:
-        return Prompt(
-            item_id=question.item.id,
-            text=question.text,
-            views=load_views(question.item, question.frames.indices),
-            as_video=self.job.recipe.frames.as_video,
-            system=self.job.recipe.system,
-            sampling=question.sampling,
-        )
-
-    def _record(self, contestant: Contestant, question: _Question, response: Response) -> tuple[str, dict[str, Any]]:
-        item = question.item
-        return question.key, {
-            "model": contestant.label,
-            "item": item.id,
-            "kind": item.kind,
-            "scene": item.scene_id,
-            "row": item_digest(item),
-            "frames": {"indices": list(question.frames.indices), "digest": question.frames.digest},
-            "prompt": question.text,
-            "response": response_to_record(response),
-        }
-
-    def _logged(self, key: str) -> Response | None:
-        record = self.samples.get(key)
-        return None if record is None else response_from_record(record["response"])
-
-
-def by_scene(questions: Sequence[_Question]) -> Iterator[_Question]:
-    """The questions with those of one scene together, scenes in order of appearance: pictures are read once."""
-    position: dict[str, int] = {}
-    for question in questions:
-        position.setdefault(question.item.scene_id, len(position))
-    return iter(sorted(questions, key=lambda question: position[question.item.scene_id]))
-
-
-def _reason(response: Response) -> str:
-    return " ".join((response.error or "no reason given").split())
-
-
-def _sampling(job: Plan) -> Sampling:
-    sampling = replace(job.benchmark.sampling(job.profile), seed=job.recipe.seed)
-    limit = job.recipe.max_new_tokens
-    return sampling if limit is None else replace(sampling, max_new_tokens=limit)
-
-
-class _RunningScore:
-    """The remark beside the progress bar; recomputed every few seconds and when all is answered."""
-
-    def __init__(self, job: Plan, answers: Mapping[str, Response]) -> None:
-        self._job = job
-        self._answers = answers
-        self._text = ""
-        self._next_s = 0.0
-
-    def text(self) -> str:
-        """Like `34.2 [30.1, 38.0] · 3 unreadable · 1 failed`."""
-        if time.monotonic() >= self._next_s or len(self._answers) == len(self._job.items):
-            self._text = self._compute()
-            self._next_s = time.monotonic() + _STATUS_EVERY_S
-        return self._text
-
-    def _compute(self) -> str:
-        job = self._job
-        items = [item for item in job.items if item.id in self._answers]
-        key = ("", job.profile)
-        rows = {key: score_row(job.benchmark, items, self._answers, job.profile)}
-        settings = Bootstrap(replicates=_STATUS_REPLICATES, seed=job.recipe.seed, level=job.recipe.level)
-        summary = summaries(job.benchmark, items, rows, settings)[key]
-        failures = sum(failed(response) for response in self._answers.values())
-        return f"{interval_text(summary['overall'])} · {summary['unreadable']} unreadable · {failures} failed"
-
-
-def interval_text(cell: Mapping[str, Any]) -> str:
-    """Like `34.2 [30.1, 38.0]`; without the bracket where there is no interval, "-" where there is no score."""
-    if cell["score"] is None:
-        return "-"
-    if cell["low"] is None:
-        return f"{cell['score']:.1f}"
-    return f"{cell['score']:.1f} [{cell['low']:.1f}, {cell['high']:.1f}]"
+    def _advance(self, commit: GroupCommit, status: RunningScore) -> None:
+        """Count what has reached the disk, not what was said."""
+        count = commit.settled()
+        if count:
+            self._progress.advance(count, status.text())

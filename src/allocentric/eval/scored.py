@@ -12,12 +12,13 @@ from typing import Any
 from allocentric.core.config import Settings, settings_from_mapping
 from allocentric.core.errors import DataError, SettingsError, UserError, suggestion
 from allocentric.core.records import response_from_record
-from allocentric.core.runlog import read_config, read_samples
+from allocentric.core.runlog import read_config, scan_samples
 from allocentric.core.types import Item, Response, Score
 from allocentric.eval.differences import profile_differences
 from allocentric.eval.recipe import Contestant, EvalRecipe, Plan, item_digest, load_benchmark, plan
 from allocentric.eval.results import ScoredRow, failed, score_row
 from allocentric.eval.run import results_of
+from allocentric.eval.work.times import read_times
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,9 +104,11 @@ def _percent(score: Score) -> float | None:
 def _logged_answers(folder: Path, job: Plan) -> dict[str, dict[str, Response]]:
     rows = {item.id: item_digest(item) for item in job.items}
     answers: dict[str, dict[str, Response]] = {contestant.label: {} for contestant in job.contestants}
-    for record in read_samples(folder).values():
+    times = read_times(folder)
+    for key, record in scan_samples(folder):
         if record["model"] in answers and rows.get(record["item"]) == record["row"]:
-            answers[record["model"]][record["item"]] = response_from_record(record["response"])
+            response = response_from_record({**record["response"], "seconds": times.get(key)})
+            answers[record["model"]][record["item"]] = response
     return answers
 
 

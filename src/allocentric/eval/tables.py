@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from allocentric.eval.run import interval_text
+from allocentric.eval.results import interval_text
 
 Table = tuple[list[str], list[tuple[str, ...]]]
 

@@ -47,15 +47,20 @@ def video_index(path: Path) -> VideoIndex:
     return _video_index(path, *_state(path))
 
 
-def video_frames(path: Path, numbers: Sequence[int]) -> Iterator[View]:
+def video_frames(path: Path, numbers: Sequence[int], *, max_side_px: int | None = None) -> Iterator[View]:
     """The frames with these numbers (ascending, from 0), decoded one at a time, with their times.
+
+    Args:
+        path: The video.
+        numbers: Which frames.
+        max_side_px: Larger frames are shrunk to this by averaging areas; None keeps their size.
 
     Raises:
         DataError: as `video_index`, or a frame can't be decoded.
     """
     index = video_index(path)
     wanted = [index.ticks[number] for number in numbers]
-    decoded = _decode(path, index, wanted)
+    decoded = _decode(path, index, wanted, max_side_px)
     for number, tick in zip(numbers, wanted, strict=True):
         pixels = next(decoded, None)
         if pixels is None:
@@ -120,7 +125,7 @@ def _check_complete(path: Path, container: Any, packets: int, ticks: Sequence[in
         raise DataError(f"{path} is truncated: {end_s:.1f} of {promised_s:.1f} s are there; replace the file")
 
 
-def _decode(path: Path, index: VideoIndex, wanted: Sequence[int]) -> Iterator[Image]:
+def _decode(path: Path, index: VideoIndex, wanted: Sequence[int], max_side_px: int | None) -> Iterator[Image]:
     """Pixels at ascending ticks; stops at the first that can't be decoded."""
     import av
 
@@ -143,7 +148,16 @@ def _decode(path: Path, index: VideoIndex, wanted: Sequence[int]) -> Iterator[Im
             reached = frame.pts
             if frame.pts != tick:
                 return
-            yield frame.to_ndarray(format="rgb24")
+            yield _pixels(frame, max_side_px)
+
+
+def _pixels(frame: Any, max_side_px: int | None) -> Image:
+    longest = max(frame.width, frame.height)
+    if max_side_px is not None and longest > max_side_px:
+        size = [max(1, round(side * max_side_px / longest)) for side in (frame.width, frame.height)]
+        frame = frame.reformat(width=size[0], height=size[1], format="rgb24", interpolation="AREA")
+    pixels: Image = frame.to_ndarray(format="rgb24")
+    return pixels
 
 
 def _key_before(index: VideoIndex, tick: int) -> int:

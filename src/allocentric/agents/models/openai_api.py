@@ -69,6 +69,11 @@ class Settings(config.Settings):
     """Further fields of every request ({"chat_template_kwargs": {"enable_thinking": false}})."""
 
 
+def in_flight(settings: Settings) -> int:
+    """Calls of `generate` that may be under way at a time: a server answers each when it can."""
+    return settings.concurrency
+
+
 def build(settings: Settings, *, items: Mapping[str, Item]) -> Model:
     """A client of the server; the first request is sent by `generate`. `items` is not looked at.
 

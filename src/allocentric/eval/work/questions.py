@@ -1,0 +1,186 @@
+"""What a run asks, what of it is answered already, and what an answer leaves in samples.jsonl.
+
+A question's key is a digest of everything that decides its answer: the item, the prompt, the frames, the sampling and
+the model with its weights. An answer under the same key is never asked for again, on any machine and any number of
+workers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from allocentric.core.errors import DataError
+from allocentric.core.records import digest, response_from_record, response_to_record
+from allocentric.core.runlog import RunLog, scan_samples
+from allocentric.core.types import Item, Response, Sampling
+from allocentric.eval.frames import FrameChoice, choose_frames, frames_digest
+from allocentric.eval.recipe import Plan, item_digest
+from allocentric.eval.results import failed
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One item put to one model."""
+
+    contestant: int
+    """Position of the model in `Plan.contestants`."""
+    item: int
+    """Position of the item in `Plan.items`."""
+    key: str
+    """Content key of its line in samples.jsonl."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A response on its way to the disk."""
+
+    item_id: str
+    """Which item."""
+    response: Response
+    """What the model said, or why there is nothing."""
+    pixels: str | None = None
+    """SHA-256 of the decoded frames of a video that the model was shown; None where the files are the frames."""
+
+
+@dataclass
+class Logged:
+    """What samples.jsonl holds, as far as a run needs it: a fraction of the file's size in memory."""
+
+    responses: dict[str, Response] = field(default_factory=dict)
+    """By content key; the last one counts."""
+    frames: dict[str, FrameChoice] = field(default_factory=dict)
+    """By item id; the last choice."""
+
+    @classmethod
+    def read(cls, folder: Path) -> Logged:
+        """Read a run folder. DataError where a line in the middle is damaged."""
+        logged = cls()
+        choices: dict[str, FrameChoice] = {}
+        for key, record in scan_samples(folder):
+            logged.responses[key] = response_from_record(record["response"])
+            frames = record["frames"]
+            choice = choices.get(frames["digest"])
+            if choice is None:
+                choice = FrameChoice(indices=tuple(frames["indices"]), digest=frames["digest"])
+                choices[frames["digest"]] = choice
+            logged.frames[record["item"]] = choice
+        return logged
+
+
+class Inquiry:
+    """The questions of a run with what is known about them."""
+
+    def __init__(self, job: Plan, log: RunLog) -> None:
+        self.job = job
+        """The run."""
+        self.logged = Logged.read(log.folder)
+        """What was answered before."""
+        self.rows: tuple[str, ...] = tuple(item_digest(item) for item in job.items)
+        """Of every item, the digest of what is asked and what is right."""
+        self.identities: tuple[str, ...] = tuple(one.identity() for one in job.contestants)
+        """Of every model: its settings and weights."""
+        self._frames: list[FrameChoice | None] = [None] * len(job.items)
+        self._sampling = sampling_of(job)
+
+    @cached_property
+    def items_sha256(self) -> str:
+        """Digest of all items."""
+        return digest(list(self.rows))
+
+    def frames(self, index: int) -> FrameChoice:
+        """The frames of an item. DataError that names the item where its pictures are missing or damaged."""
+        choice = self._frames[index]
+        if choice is None:
+            item = self.job.items[index]
+            try:
+                choice = self._known_frames(item) or choose_frames(item, self.job.recipe.frames)
+            except DataError as error:
+                words = str(error)
+                raise DataError(words if item.id in words else f"item {item.id}: {words}") from None
+            self._frames[index] = choice
+        return choice
+
+    def _known_frames(self, item: Item) -> FrameChoice | None:
+        """The choice of an earlier call, where the pictures are the same: a video is not read through again."""
+        known = self.logged.frames.get(item.id)
+        return known if known is not None and same_frames(item, known, self.job) else None
+
+    def prompt_text(self, index: int) -> str:
+        """The user text of an item under the run's profile."""
+        return self.job.benchmark.prompt_text(self.job.items[index], self.job.profile)
+
+    @cached_property
+    def _asked(self) -> tuple[str, ...]:
+        """Of every item, a digest of all that is asked, whichever model answers."""
+        frames_policy, system = self.job.recipe.frames, self.job.recipe.system
+        sampling = [self._sampling.max_new_tokens, self._sampling.temperature, self._sampling.seed]
+        digests = []
+        for index, item in enumerate(self.job.items):
+            frames = self.frames(index)
+            shown = [frames.digest, list(frames.indices), frames_policy.as_video]
+            digests.append(digest([item.id, self.rows[index], self.prompt_text(index), system, shown, sampling]))
+        return tuple(digests)
+
+    def questions(self, contestant: int) -> Iterator[Question]:
+        """Every question to one model, in the order of the items."""
+        identity = self.identities[contestant]
+        for index, asked in enumerate(self._asked):
+            key = hashlib.sha256(f"{asked} {identity}".encode()).hexdigest()
+            yield Question(contestant=contestant, item=index, key=key)
+
+    def answer(self, question: Question) -> Response | None:
+        """The answer in the log, failed ones included; None where there is none."""
+        return self.logged.responses.get(question.key)
+
+    def pending(self, contestant: int, answers: dict[str, Response]) -> list[Question]:
+        """Fill `answers` (by item id) with what the log holds for one model; return what is missing or failed."""
+        left = []
+        for question in self.questions(contestant):
+            known = self.answer(question)
+            if known is not None:
+                answers[self.job.items[question.item].id] = known
+            if known is None or failed(known):
+                left.append(question)
+        return left
+
+    def record(self, question: Question, answered: Answered) -> dict[str, Any]:
+        """What samples.jsonl says about an answer: nothing that another number of workers would change."""
+        item, frames = self.job.items[question.item], self.frames(question.item)
+        shown: dict[str, Any] = {"indices": list(frames.indices), "digest": frames.digest}
+        if answered.pixels is not None:
+            shown["pixels"] = answered.pixels
+        return {
+            "model": self.job.contestants[question.contestant].label,
+            "item": item.id,
+            "kind": item.kind,
+            "scene": item.scene_id,
+            "row": self.rows[question.item],
+            "frames": shown,
+            "prompt": self.prompt_text(question.item),
+            "response": response_to_record(replace(answered.response, seconds=None)),
+        }
+
+
+def sampling_of(job: Plan) -> Sampling:
+    """Decoding settings of the run's profile with the recipe's seed and limit."""
+    sampling = replace(job.benchmark.sampling(job.profile), seed=job.recipe.seed)
+    limit = job.recipe.max_new_tokens
+    return sampling if limit is None else replace(sampling, max_new_tokens=limit)
+
+
+def same_frames(item: Item, known: FrameChoice, job: Plan) -> bool:
+    """Whether an item's pictures are still those of an earlier choice. DataError where they can't be read."""
+    indices = known.indices
+    if item.video is None and indices and max(indices) >= len(item.views):
+        return False
+    return frames_digest(item, indices, job.recipe.frames) == known.digest
+
+
+def same_pictures(items: Sequence[Item], frames: Mapping[str, FrameChoice], job: Plan) -> bool:
+    """Whether every item was asked with the pictures it has now. DataError where they can't be read."""
+    return all(item.id in frames and same_frames(item, frames[item.id], job) for item in items)
