@@ -42,7 +42,9 @@ def behave(
     folder.mkdir(exist_ok=True)
     for note in folder.iterdir():
         note.unlink()
-    (folder / "behaviour.json").write_text(json.dumps({"seconds": seconds, "deadly": deadly, "lives": lives, "together": together}))
+    (folder / "behaviour.json").write_text(
+        json.dumps({"seconds": seconds, "deadly": deadly, "lives": lives, "together": together})
+    )
 
 
 class Model:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from dataclasses import fields as fields_of
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +52,17 @@ _ANSWERS: dict[str, type[Any]] = {
     "path": types.Path2D,
     "order": types.Order,
 }
+_ANSWER_FIELDS = {name: tuple(field.name for field in fields_of(cls)) for name, cls in _ANSWERS.items()}
+_ANSWER_NAMES = {cls: name for name, cls in _ANSWERS.items()}
+_RESPONSE_FIELDS = tuple(field.name for field in fields_of(Response))
+
+
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
 def json_bytes(value: Any) -> bytes:
     """Canonical JSON: sorted keys, no spaces, UTF-8, no NaN. Equal values give equal bytes."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return _encode(value).encode()
 
 
 def digest(value: Any, *, length: int = 64) -> str:
@@ -70,8 +77,8 @@ def answer_to_record(answer: Answer | Unreadable) -> Record:
     """{"type": "choice", "index": 2} and the like; {"type": "unreadable", "reason": ...}."""
     if isinstance(answer, Unreadable):
         return {"type": "unreadable", "reason": answer.reason}
-    name = next(name for name, cls in _ANSWERS.items() if isinstance(answer, cls))
-    return {"type": name, **asdict(answer)}
+    name = _ANSWER_NAMES[type(answer)]
+    return {"type": name, **{field: getattr(answer, field) for field in _ANSWER_FIELDS[name]}}
 
 
 def answer_from_record(record: Mapping[str, Any]) -> Answer | Unreadable:
@@ -104,7 +111,7 @@ def score_to_record(score: Score) -> Record:
 
 def response_to_record(response: Response) -> Record:
     """A response as JSON values."""
-    return asdict(response)
+    return {field: getattr(response, field) for field in _RESPONSE_FIELDS}
 
 
 def response_from_record(record: Mapping[str, Any]) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -154,6 +154,16 @@ def limited(items: Iterable[Item], limit: int | None, *, seed: int) -> list[Item
 def item_digest(item: Item) -> str:
     """Hash of what is asked and what is right, so that an answer never outlives its question."""
     return digest([item.id, item.kind, item.prompt, list(item.choices), answer_to_record(item.gold)], length=16)
+
+
+def items_digest(items: Iterable[Item]) -> str:
+    """Hash of what is asked and what is right in all of them."""
+    return rows_digest([item_digest(item) for item in items])
+
+
+def rows_digest(rows: Sequence[str]) -> str:
+    """Hash of all items by their own hashes."""
+    return digest(list(rows))
 
 
 def _profile(wanted: str | None, benchmark: Benchmark) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import isfinite
 from typing import Any
 
@@ -38,17 +39,17 @@ class ScoredRow:
     scores: tuple[Score | None, ...]
     """(N,); None where there is no answer."""
 
-    @property
+    @cached_property
     def counted(self) -> NDArray[np.bool_]:
         """(N,) True where the item is in the denominator."""
         return np.array([score is not None and score.value is not None for score in self.scores], dtype=bool)
 
-    @property
+    @cached_property
     def values(self) -> Array:
         """(N,) scores in [0, 1], 0 where not counted."""
         return np.array([0.0 if score is None or score.value is None else score.value for score in self.scores])
 
-    @property
+    @cached_property
     def unreadable(self) -> NDArray[np.bool_]:
         """(N,) True where there is a text but no answer in it."""
         return np.array(

@@ -18,10 +18,9 @@ from typing import Any
 from allocentric.core.config import load_recipe
 from allocentric.core.errors import DataError
 from allocentric.core.progress import Progress, SilentProgress
-from allocentric.core.records import digest
 from allocentric.core.runlog import GroupCommit, RunLog, read_json, run_folder
 from allocentric.core.types import Response
-from allocentric.eval.recipe import EvalRecipe, Plan, item_digest, plan
+from allocentric.eval.recipe import EvalRecipe, Plan, items_digest, plan
 from allocentric.eval.results import Bootstrap, failed, score_row, summaries
 from allocentric.eval.work.asker import DEPTH
 from allocentric.eval.work.crew import Crew, Workers, crew_of
@@ -87,14 +86,19 @@ def evaluate(
             work.ask_all(workers)
         finally:
             progress.stop()
-        results = results_of(job, work.answers)
+        results = results_of(job, work.answers, items_sha256=inquiry.items_sha256)
         log.write("results.json", json.dumps(results, indent=2) + "\n")
         log.say(f"{results['state']}: {work.asked} prompts asked")
     return RunResult(folder=folder, results=results, asked=work.asked)
 
 
-def results_of(job: Plan, answers: Mapping[str, Mapping[str, Response]]) -> dict[str, Any]:
-    """results.json of the answers by model label and item id. A pure function: no clock, no machine."""
+def results_of(
+    job: Plan, answers: Mapping[str, Mapping[str, Response]], *, items_sha256: str | None = None
+) -> dict[str, Any]:
+    """results.json of the answers by model label and item id. A pure function: no clock, no machine.
+
+    `items_sha256` is the digest of all items where it is known already.
+    """
     benchmark, recipe = job.benchmark, job.recipe
     rows = {
         (label, profile): score_row(benchmark, job.items, responses, profile)
@@ -123,7 +127,7 @@ def results_of(job: Plan, answers: Mapping[str, Mapping[str, Response]]) -> dict
         "recipe": recipe.name,
         "unit": "percent",
         "benchmark": {**job.settings["benchmark"], "title": benchmark.name, **benchmark.fingerprint()},
-        "items": {"count": len(job.items), "sha256": digest([item_digest(item) for item in job.items])},
+        "items": {"count": len(job.items), "sha256": items_sha256 or items_digest(job.items)},
         "scenes": len({item.scene_id for item in job.items}),
         "profile": job.profile,
         "profiles": list(benchmark.profiles),

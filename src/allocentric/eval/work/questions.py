@@ -19,7 +19,7 @@ from allocentric.core.records import digest, response_from_record, response_to_r
 from allocentric.core.runlog import RunLog, scan_samples
 from allocentric.core.types import Item, Response, Sampling
 from allocentric.eval.frames import FrameChoice, choose_frames, frames_digest
-from allocentric.eval.recipe import Plan, item_digest
+from allocentric.eval.recipe import Plan, item_digest, rows_digest
 from allocentric.eval.results import failed
 
 
@@ -90,7 +90,7 @@ class Inquiry:
     @cached_property
     def items_sha256(self) -> str:
         """Digest of all items."""
-        return digest(list(self.rows))
+        return rows_digest(self.rows)
 
     def frames(self, index: int) -> FrameChoice:
         """The frames of an item. DataError that names the item where its pictures are missing or damaged."""

@@ -10,19 +10,21 @@ from allocentric.eval.recipe import Plan
 from allocentric.eval.results import Bootstrap, failed, interval_text, score_row, summaries
 
 _EVERY_S = 2.0
+_FIRST_S = 0.5
 _REPLICATES = 200
 _SHARE = 0.02
 """Part of the time that goes into remarks at most: long runs get them more rarely."""
 
 
 class RunningScore:
-    """Scores one model's answers every now and then, and when it has answered everything."""
+    """Scores one model's answers every now and then, and, unless that takes long, when it has answered everything."""
 
     def __init__(self, job: Plan, answers: Mapping[str, Mapping[str, Response]]) -> None:
         self._job = job
         self._answers = answers
         self._text = ""
-        self._next_s = 0.0
+        self._next_s = time.monotonic() + _FIRST_S
+        self._spent_s = 0.0
         self._complete: set[str] = set()
         self.now = ""
         """Label of the model that answered last."""
@@ -31,12 +33,13 @@ class RunningScore:
         """Like `tiny 34.2 [30.1, 38.0] · 3 unreadable · 1 failed`."""
         started_s = time.monotonic()
         complete = len(self._answers[self.now]) == len(self._job.items) and self.now not in self._complete
+        complete = complete and self._spent_s < _EVERY_S
         if complete or started_s >= self._next_s:
             if complete:
                 self._complete.add(self.now)
             self._text = self._compute(self.now)
-            spent_s = time.monotonic() - started_s
-            self._next_s = started_s + max(_EVERY_S, spent_s / _SHARE)
+            self._spent_s = time.monotonic() - started_s
+            self._next_s = started_s + max(_EVERY_S, self._spent_s / _SHARE)
         return self._text
 
     def _compute(self, label: str) -> str:

@@ -16,6 +16,7 @@ from typing import Self
 from allocentric.core.runlog import disk_errors
 
 FILE = "times.jsonl"
+_LINES = 256
 
 
 class TimesLog:
@@ -23,6 +24,7 @@ class TimesLog:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._lines: list[str] = []
         with disk_errors(folder):
             self._file = (folder / FILE).open("ab")
             if self._file.tell() and not _ends_a_line(folder / FILE):
@@ -30,9 +32,17 @@ class TimesLog:
 
     def put(self, key: str, seconds: float | None) -> None:
         """Note one answer; nothing where its backend measures no time."""
-        if seconds is not None:
-            with disk_errors(self._folder):
-                self._file.write(f'{{"key":"{key}","seconds":{seconds:.6g}}}\n'.encode())
+        if seconds is None:
+            return
+        self._lines.append(f'{{"key":"{key}","seconds":{seconds:.6g}}}\n')
+        if len(self._lines) >= _LINES:
+            self._write()
+
+    def _write(self) -> None:
+        with disk_errors(self._folder):
+            self._file.write("".join(self._lines).encode())
+            self._file.flush()
+        self._lines.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -40,8 +50,8 @@ class TimesLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with disk_errors(self._folder):
-            self._file.close()
+        self._write()
+        self._file.close()
 
 
 def read_times(folder: Path) -> Mapping[str, float]:
