@@ -9,7 +9,7 @@ sums into scores. Sums can be taken over items, over bootstrap weights, or first
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -227,6 +227,16 @@ class Alongside:
             return named[0] | {name: other[OVERALL] for name, other in zip(self.others, named[1:], strict=True)}
 
         return Sums(np.hstack([part.parts for part in sums]), combine)
+
+
+def partial(composite: Composite) -> Composite:
+    """The same average over the kinds and cells that occur."""
+    if isinstance(composite, Nested):
+        return replace(composite, partial=True)
+    if isinstance(composite, Alongside):
+        others = {name: partial(other) for name, other in composite.others.items()}
+        return Alongside(main=partial(composite.main), others=others)
+    return composite
 
 
 def _divided(numerators: Array, denominators: Array) -> Array:

@@ -85,6 +85,11 @@ def option_lines(item: Item) -> list[str]:
     return [f"{letter_of(index)}. {choice}" for index, choice in enumerate(item.choices)]
 
 
+def asked_as_published(request: str) -> Callable[[Item], str]:
+    """Wording for questions whose published text holds the options already: that text and a last request."""
+    return lambda item: f"{item.prompt}{request}"
+
+
 def our_prompt(item: Item) -> str:
     """Our own wording: the question, its options, and one line on the form of the answer."""
     match item.gold:

@@ -18,7 +18,7 @@ from allocentric.core import config
 from allocentric.core.errors import DataError, SettingsError, UserError, suggestion
 from allocentric.core.records import answer_to_record, digest
 from allocentric.core.types import FloatArray, Item, Sampling, Scene, Score
-from allocentric.eval.aggregation import Composite, Sums
+from allocentric.eval.aggregation import Composite, Sums, partial
 from allocentric.eval.benchmarks._media import Media, check_files, media_folder
 from allocentric.eval.benchmarks._profiles import Profile, chance_of_options
 from allocentric.eval.benchmarks._rows import Row
@@ -45,6 +45,8 @@ class Settings(config.Settings):
     """Number of records that must be there."""
     sha256: str | None = None
     """Content hash the items must have, as a report or an earlier run printed it."""
+    partial: bool = False
+    """Average over the types and columns that occur; otherwise a plain mean of columns needs all of them."""
     system_prompt: Path | None = None
     """File with the official system prompt, put before the question; None asks without one."""
 
@@ -170,7 +172,8 @@ class PublishedBenchmark:
 
     def composite(self, items: Sequence[Item], values: FloatArray) -> Sums:
         """The published average, before it is taken."""
-        return self.definition.composite(items, values)
+        composite = self.definition.composite
+        return (partial(composite) if self._settings.partial else composite)(items, values)
 
     def chance(self, item: Item) -> float | None:
         """Expected score of a uniform guess; None where none is defined."""

@@ -155,6 +155,24 @@ class Row:
         )
 
 
+_WITHIN = re.compile(r"(?:^|(?<=[\s,;(]))\(?([A-H])[.:)]\s")
+
+
+def options_within(question: str, letters: str = "ABCD") -> tuple[str, ...]:
+    """Options written into a question ("... A. left B. right", "Options: A: left, B: right").
+
+    Where they can't be told apart, "option A", "option B" ... for every letter of `letters`.
+    """
+    found = list(_WITHIN.finditer(question))
+    while found and "".join(mark.group(1) for mark in found) != "ABCDEFGH"[: len(found)]:
+        found = found[1:]  # letters before the options belong to the question
+    if len(found) < 2:
+        return tuple(f"option {letter}" for letter in letters)
+    ends = [*(mark.start() for mark in found[1:]), len(question)]
+    texts = [question[mark.end() : end].strip(" ,;\n") for mark, end in zip(found, ends, strict=True)]
+    return tuple(texts) if all(texts) and len(set(texts)) == len(texts) else options_within("", letters)
+
+
 def letter_of(index: int) -> str:
     """Option letter of a position, "A" for 0."""
     return chr(ord("A") + index)
