@@ -242,10 +242,10 @@ class Mixer(nn.Module, ABC):
     """File name."""
     growth: Literal["constant", "linear"]
     """How the state's bytes grow with the stream. Of the class, or of an instance where settings decide."""
-    needs_geometry: ClassVar[bool] = False
-    """Has to know where tokens lie."""
-    streams: ClassVar[bool] = True
-    """One call, chunks and single steps give the same output."""
+    needs_geometry: bool = False
+    """Has to know where tokens lie. Of the class, or of an instance where settings decide."""
+    streams: bool = True
+    """One call, chunks and single steps give the same output. Of the class, or of an instance."""
 
     @abstractmethod
     def initial_state(self, batch: int, *, device: torch.device | str, dtype: torch.dtype) -> MixerState:

@@ -1,4 +1,4 @@
-"""Recompute what published attention code gave for stored inputs: Radial's masks, MoBA's outputs.
+"""Recompute what published attention code gave for stored inputs.
 
 The files hold inputs and outputs of the published implementations, one case each under `caseN/`, with their settings
 in `caseN/meta` as JSON. A comparison is one function, named after its file.
@@ -71,8 +71,32 @@ def moba(case: Case, meta: Mapping[str, Any]) -> tuple[float, float]:
     return relative_error(ours[0].transpose(0, 1).numpy(), case["out"]), 1e-5
 
 
+def spatial_ttt_fast_weights(case: Case, meta: Mapping[str, Any]) -> tuple[float, float]:
+    """Relative error of outputs, and its limit: 1e-4, or 2e-2 with Muon, whose published form rounds to bfloat16.
+
+    Spatial-TTT, THU-SI/Spatial-TTT@4d6720e: `block_causal_lact_swiglu` and its prenorm form.
+    """
+    import torch
+
+    from allocentric.sparse_attn.mixers._fast_weights import Matrices, block_causal
+
+    given = {name: torch.from_numpy(array) for name, array in case.items() if name != "meta"}
+    ours = block_causal(
+        Matrices(given["w0"], given["w1"], given["w2"]),
+        given["q"],
+        given["k"],
+        given["v"],
+        torch.cat([given[f"lr{n}"] for n in range(3)], dim=-1),
+        given["momentum"][..., 0] if meta["momentum"] else None,
+        chunk=meta["chunk"],
+        muon="bf16" if meta["muon"] else "off",
+        prenorm=meta["variant"] == "prenorm",
+    )
+    return relative_error(ours.numpy(), case["out"]), 2e-2 if meta["muon"] else 1e-4
+
+
 COMPARISONS: dict[str, Callable[[Case, Mapping[str, Any]], tuple[float, float]]] = {
-    function.__name__: function for function in (radial_block_masks, moba)
+    function.__name__: function for function in (radial_block_masks, moba, spatial_ttt_fast_weights)
 }
 """File name without .npz -> (error, limit) of a case."""
 
