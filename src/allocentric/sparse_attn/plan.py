@@ -22,6 +22,23 @@ Rule: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 ScoreChange: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 """(score, batch, head, query position, key position) -> score; applied to scaled scores before the softmax."""
 
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BlockChoice:
+    """The rule of methods whose queries choose blocks of keys, as a table that kernels can read."""
+
+    chosen_BHLN: Tensor
+    """bool: key blocks that every query of the call sees; all axes at full size."""
+    q_offset: int
+    """Position of the first query."""
+    block: int
+    """Keys in a block; blocks start at key 0."""
+
+    def __call__(self, b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        """Whether a query chose the block of a key."""
+        return self.chosen_BHLN[b, h, q - self.q_offset, k // self.block]
+
+
 _PAIRS_AT_ONCE = 1 << 24
 """Pairs whose rule is evaluated together when counting; bounds memory."""
 

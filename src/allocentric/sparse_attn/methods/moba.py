@@ -12,7 +12,7 @@ from torch import Tensor
 
 from allocentric.core import config
 from allocentric.sparse_attn.contract import Call, Dims, Selector
-from allocentric.sparse_attn.plan import Blocks, Rule, block_count, blocks_of_map
+from allocentric.sparse_attn.plan import BlockChoice, Blocks, block_count, blocks_of_map
 
 
 class Settings(config.Settings):
@@ -53,7 +53,7 @@ class MoBA(Selector):
             union_BHQN,
             q_block=q_block,
             k_block=block,
-            rule=_rule(chosen_BHLN, call.extent.q_offset, block),
+            rule=BlockChoice(chosen_BHLN=chosen_BHLN, q_offset=call.extent.q_offset, block=block),
         )
 
     @torch.no_grad()
@@ -72,10 +72,6 @@ class MoBA(Selector):
         gate = gate.masked_fill(place == own[:, None], float("inf"))
         best, index = gate.topk(min(self.settings.top_k, count), dim=-1)
         return torch.zeros_like(gate, dtype=torch.bool).scatter(-1, index, best > float("-inf"))
-
-
-def _rule(chosen_BHLN: Tensor, q_offset: int, block: int) -> Rule:
-    return lambda b, h, q, k: chosen_BHLN[b, h, q - q_offset, k // block]
 
 
 def build(settings: Settings, dims: Dims) -> MoBA:  # noqa: ARG001
