@@ -167,7 +167,8 @@ def test_kernels_compile_for_hopper(name: str, monkeypatch: pytest.MonkeyPatch) 
 def _signature(kernel: Any, values: dict[str, Any]) -> tuple[dict[str, str], dict[Any, Any], dict[Any, Any]]:
     """What a launch with these arguments specialises on: ones are constants, pointers and multiples of 16 aligned."""
     pointers = {
-        torch.float32: "*fp32", torch.float16: "*fp16", torch.bfloat16: "*bf16", torch.int32: "*i32", torch.uint8: "*u8",
+        torch.float32: "*fp32", torch.float16: "*fp16", torch.bfloat16: "*bf16", torch.int32: "*i32",
+        torch.uint8: "*u8",
     }  # fmt: skip
     signature, constants, attributes = {}, {}, {}
     for place, parameter in enumerate(kernel.params):
