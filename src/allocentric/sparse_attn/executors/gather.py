@@ -80,6 +80,7 @@ def _attend_blocks(plan: Blocks, q_BHLD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor,
     kv_heads = k_BKSD.shape[1]
     first_T = (tiles.batch_T * kv_heads + tiles.head_T // (e.heads // kv_heads)) * block_count(e.kv_len, plan.k_block)
     order_T = torch.argsort(tiles.num_T, stable=True)
+    k_taken, v_taken = _Taken(k_XE), _Taken(v_XE)
     parts = []
     for span, width in _spans(tiles.num_T[order_T].tolist(), plan.k_block * q_BHLD.shape[-1], e.device):
         these = order_T[span]
@@ -89,7 +90,7 @@ def _attend_blocks(plan: Blocks, q_BHLD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor,
         listed_TN = torch.arange(width, device=e.device) < tiles.num_T[these, None]
         index_TN = torch.where(listed_TN, tiles.index_TN[these, :width], 0)
         rows = (first_T[these, None] + index_TN).flatten()
-        k, v = (t.index_select(0, rows).view(len(these), -1, q_BHLD.shape[-1]) for t in (k_XE, v_XE))
+        k, v = (taken.of(rows).view(len(these), -1, q_BHLD.shape[-1]) for taken in (k_taken, v_taken))
         parts.append(_attend_tiles(tiles, these, listed_TN, index_TN, q_TiD.index_select(0, these), k, v, scale))
     back_T = torch.empty_like(order_T).scatter(0, order_T, torch.arange(len(order_T), device=e.device))
     out_TiD = torch.cat(parts).index_select(0, back_T)
@@ -98,6 +99,26 @@ def _attend_blocks(plan: Blocks, q_BHLD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor,
         return out_BHLD
     order = plan.q_order_BHL.expand(e.batch, e.heads, -1)[..., None].expand_as(out_BHLD)
     return torch.empty_like(out_BHLD).scatter(2, order, out_BHLD)
+
+
+class _Taken:
+    """Rows of a tensor, into the same memory each time where no gradient needs them later: fresh pages cost as much as
+    the copy.
+    """
+
+    def __init__(self, t_XE: Tensor) -> None:
+        self.t_XE = t_XE
+        self.memory = t_XE.new_empty(0)
+
+    def of(self, rows: Tensor) -> Tensor:
+        """(rows, E); valid until the next call."""
+        if torch.is_grad_enabled() and self.t_XE.requires_grad:
+            return self.t_XE.index_select(0, rows)
+        size = len(rows) * self.t_XE.shape[1]
+        if self.memory.numel() < size:
+            self.memory = self.t_XE.new_empty(size)
+        out = self.memory[:size].view(len(rows), -1)
+        return torch.index_select(self.t_XE, 0, rows, out=out)
 
 
 def _tiles(plan: Blocks) -> _Tiles:
@@ -154,7 +175,10 @@ def _attend_tiles(
 def _bias(
     tiles: _Tiles, these: Tensor, listed_TN: Tensor, index_TN: Tensor, full_TN: Tensor, q_TiD: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """(T, i, N * j), 0 where a pair counts and -inf elsewhere, and (T, i), whether a query has a key at all."""
+    """(T, i, N * j), 0 where a pair counts and -inf elsewhere, and (T, i), whether a query has a key at all.
+
+    T is 1 where one mask serves all tiles.
+    """
     plan = tiles.plan
     if not bool(full_TN.any()):
         k_Tj = tiles.k_Xj[tiles.k_row_T[these, None] + index_TN]
@@ -166,15 +190,26 @@ def _bias(
     k_Pj = tiles.k_Xj[tiles.k_row_T[these[tile_P]] + index_TN[tile_P, place_P]]
     kept_Pij = plan.allowed(*_places(tiles, these[tile_P], k_Pj.clamp(min=0))) & (k_Pj >= 0)[:, None]
     kept_Pij = kept_Pij.expand(-1, plan.q_block, -1)
-    bias = torch.zeros(
-        len(these), plan.q_block, listed_TN.shape[1], plan.k_block, dtype=q_TiD.dtype, device=q_TiD.device
-    )
+    if _alike(listed_TN, tile_P, place_P, kept_Pij):
+        # Most often the tile's own block comes last and is cut by causality alone: one mask serves all.
+        tile_P, place_P, kept_Pij = tile_P[:1], place_P[:1], kept_Pij[:1]
+        listed_TN, full_TN = listed_TN[:1], full_TN[:1]
+    shape = (len(listed_TN), plan.q_block, listed_TN.shape[1], plan.k_block)
+    bias = torch.zeros(shape, dtype=q_TiD.dtype, device=q_TiD.device)
     absent = torch.nonzero(~listed_TN, as_tuple=True)
     bias[absent[0], :, absent[1]] = float("-inf")
     bias[tile_P, :, place_P] = torch.where(kept_Pij, 0.0, float("-inf")).to(bias.dtype)
     some = full_TN.any(1)[:, None].expand(-1, plan.q_block).to(torch.int32)
     some = some.index_add(0, tile_P, kept_Pij.any(-1).to(torch.int32)) > 0
     return bias.flatten(2), some
+
+
+def _alike(listed_TN: Tensor, tile_P: Tensor, place_P: Tensor, kept_Pij: Tensor) -> bool:
+    """Whether all lists are full and every tile has one partial block, at the same place and with the same pairs."""
+    if len(tile_P) != len(listed_TN) or not bool(listed_TN.all()) or not bool((place_P == place_P[0]).all()):
+        return False
+    each = torch.arange(len(tile_P), device=tile_P.device)
+    return bool((tile_P == each).all()) and bool((kept_Pij == kept_Pij[:1]).all())
 
 
 def _places(tiles: _Tiles, these: Tensor, k_Tj: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -15,7 +15,7 @@ Shapes: B batch, H query heads, L queries, S keys, D head width, Q query blocks,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Annotated, Literal, TypeAlias
 
 import torch
@@ -215,13 +215,14 @@ class MMInference(Selector):
         block = self.settings.block
         tile = (torch.arange(extent.q_len, device=extent.device) // block).expand_as(choice.order)
         tile_BHL = torch.empty_like(choice.order).scatter(2, choice.order, tile)
-        last_BHQ = choice.order.new_zeros(*choice.order.shape[:2], choice.seen.shape[2])
-        last_BHQ = last_BHQ.scatter_reduce(2, tile, choice.order, "amax") + extent.q_offset
-        earlier = torch.arange(extent.kv_len, device=extent.device) <= last_BHQ[..., None]
-        # Causality is `earlier`: the blocks of a permuted plan don't follow one another.
-        lists = blocks_of_map(replace(extent, causal=False), choice.seen.any(3) & earlier, q_block=block, k_block=1)
-        rule = _rule(self.heads, choice, tile_BHL, extent)
-        return replace(lists, extent=extent, rule=rule, q_order_BHL=choice.order)
+        return blocks_of_map(
+            extent,
+            choice.seen.any(3),
+            q_block=block,
+            k_block=1,
+            rule=_rule(self.heads, choice, tile_BHL, extent),
+            q_order_BHL=choice.order,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,6 @@ Shapes: B batch, H query heads, L tokens, C blocks, D head width.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -94,14 +93,15 @@ class VMoBA(Selector):
         padded = torch.nn.functional.pad(sorted_BHLC, (0, 0, 0, -sorted_BHLC.shape[2] % self.settings.q_block))
         union_BHQC = padded.unflatten(2, (-1, self.settings.q_block)).any(3)
         listed_BHQN = union_BHQC.float() @ holds_BNC[:, None].float().transpose(-1, -2) > 0
-        plan = blocks_of_map(
+        return blocks_of_map(
             call.extent,
             listed_BHQN,
             q_block=self.settings.q_block,
             k_block=k_block,
             rule=_rule(chosen_BHLC, block_BL),
+            q_order_BHL=order_BL[:, None],
+            k_order_BHS=order_BL[:, None],
         )
-        return replace(plan, q_order_BHL=order_BL[:, None], k_order_BHS=order_BL[:, None])
 
     @torch.no_grad()
     def choose(self, q_BHLD: Tensor, k_BKSD: Tensor, block_BL: Tensor) -> Tensor:
