@@ -141,12 +141,27 @@ class SpatialTTT(Mixer):
         self, x_BLE: Tensor, *, rope: tuple[Tensor, Tensor] | None, geometry: Geometry | None, state: MixerState
     ) -> Tensor:
         """Window and fast weights, summed before the output projection."""
+        q_BHLD, k_BKLD, v_BKLD, gate_BLC = self.attention(x_BLE)
+        heads_BHLD = self.heads(x_BLE, q_BHLD, k_BKLD, v_BKLD, rope=rope, geometry=geometry, state=state)
+        return self.attention.out(heads_BHLD, gate_BLC)
+
+    def heads(
+        self,
+        x_BLE: Tensor,
+        q_BHLD: Tensor,
+        k_BKLD: Tensor,
+        v_BKLD: Tensor,
+        *,
+        rope: tuple[Tensor, Tensor] | None,
+        geometry: Geometry | None,
+        state: MixerState,
+    ) -> Tensor:
+        """(B, H, L, D): what goes into the output projection, from queries, keys and values not rotated yet."""
         d = self.dims
         place_BL6 = None
         if geometry is not None and self.needs_geometry:
             place_BL6 = places_of(geometry)
             self._check_clips(geometry, place_BL6)
-        q_BHLD, k_BKLD, v_BKLD, gate_BLC = self.attention(x_BLE)
         q_turned, k_turned = (q_BHLD, k_BKLD) if rope is None else (rotated(q_BHLD, rope), rotated(k_BKLD, rope))
         near_BHLD = self.window.attend(q_turned, k_turned, v_BKLD, state=state, scale=d.head_dim**-0.5)
         groups = d.heads // d.kv_heads
@@ -154,8 +169,8 @@ class SpatialTTT(Mixer):
         k_BLC, v_BLC = (t.repeat_interleave(groups, dim=1).transpose(1, 2).flatten(2) for t in (k_BKLD, v_BKLD))
         k_BLC = k_BLC * self.k_scale + self.k_offset
         far_BLC = self.remember(x_BLE, q_BLC, k_BLC, v_BLC, rope=rope, place_BL6=place_BL6, state=state)
-        far_BHLD = far_BLC.unflatten(-1, (d.heads, -1)).transpose(1, 2)
-        return self.attention.out(near_BHLD + far_BHLD, gate_BLC)
+        both_BHLD: Tensor = near_BHLD + far_BLC.unflatten(-1, (d.heads, -1)).transpose(1, 2)
+        return both_BHLD
 
     def remember(
         self,
