@@ -7,6 +7,7 @@ depend on its neighbours.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -30,6 +31,7 @@ def attend(
     scale: float,
     geometry: Geometry | None = None,
     valid_BS: Tensor | None = None,
+    spans: Sequence[tuple[int, int]] | None = None,
     executor: str = "auto",
 ) -> Tensor:
     """Attention of one layer.
@@ -43,6 +45,7 @@ def attend(
         scale: Factor of the scores.
         geometry: Of the S keys, padding included.
         valid_BS: bool, False on padding, which lies left or right of a row's tokens. None: no padding.
+        spans: The same as `row_spans` gives it, for callers that know it already.
         executor: Name, or "auto".
 
     Returns:
@@ -52,11 +55,13 @@ def attend(
         AttentionError: the method or the executor can't serve the call, or padding lies between tokens.
     """
     run = partial(_attend_unpadded, method, causal=causal, scale=scale, executor=executor)
-    if valid_BS is None or bool(valid_BS.all()):
+    if spans is None and valid_BS is not None:
+        spans = row_spans(valid_BS)
+    if spans is None or all(span == (0, k_BKSD.shape[2]) for span in spans):
         return run(q_BHLD, k_BKSD, v_BKSD, geometry=geometry)
     q_offset = k_BKSD.shape[2] - q_BHLD.shape[2] if causal else 0
     rows = []
-    for row, (start, stop) in enumerate(_spans(valid_BS)):
+    for row, (start, stop) in enumerate(spans):
         q_start, q_stop = max(start - q_offset, 0), max(min(stop - q_offset, q_BHLD.shape[2]), 0)
         if q_stop <= q_start:
             rows.append(torch.zeros_like(q_BHLD[row : row + 1]))
@@ -91,8 +96,12 @@ def _attend_unpadded(
     return executors.attend(plan, q_BHLD, k_BKSD, v_BKSD, scale=scale, executor=executor, training=training)
 
 
-def _spans(valid_BS: Tensor) -> list[tuple[int, int]]:
-    """First and one-past-last token of every row."""
+def row_spans(valid_BS: Tensor) -> list[tuple[int, int]]:
+    """First and one-past-last token of every row.
+
+    Raises:
+        AttentionError: padding lies between tokens.
+    """
     spans = []
     for row, valid in enumerate(valid_BS.to("cpu", torch.bool)):
         where = torch.nonzero(valid).flatten()
