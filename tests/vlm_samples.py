@@ -64,8 +64,8 @@ def inputs_of(family: str, *, rows: int = 1, pad: int = 0) -> dict[str, torch.Te
         if family == "qwen2_5_vl":  # one video is one run of tokens; later families put a timestamp before each frame
             video = [start, *frame * 3, end]
         else:
-            video = sum(([w[20 + k], start, *frame, end] for k in range(3)), [])
-        real = [*w[:7], start, *picture, end, *w[7:11], *video, *w[11:18]]
+            video = [token for k in range(3) for token in (w[20 + k], start, *frame, end)]
+        real = [*w[:7], start, *picture, end, *w[7:11], *video, *w[11:25]]
         extra = [0] * pad if row == 0 else w[30 : 30 + pad]
         ids.append(extra + real)
         mask.append([int(row > 0)] * pad + [1] * len(real))

@@ -113,8 +113,14 @@ def in_chunks(model: Any, x: dict[str, torch.Tensor], sizes: list[int], cache: A
     return torch.cat(parts, 1)[x["attention_mask"].bool()]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("name", sorted(PRUNING))
+@pytest.mark.parametrize(
+    ("family", "name"),
+    [
+        pytest.param(family, name, marks=[] if (family, name) in {("qwen3_vl", "moba")} else pytest.mark.slow)
+        for family in FAMILIES
+        for name in sorted(PRUNING)
+    ],
+)
 def test_one_call_equals_chunks_and_steps_with_caches(family: str, name: str) -> None:
     model = model_of(family, attn_implementation="sdpa").double()
     x = {key: t.double() if t.is_floating_point() else t for key, t in inputs_of(family, rows=2, pad=3).items()}
@@ -123,11 +129,13 @@ def test_one_call_equals_chunks_and_steps_with_caches(family: str, name: str) ->
     whole = logits(model, x)
     assert (whole - dense).abs().max() > 0.1, "nothing was pruned"
     text_config = model.config.get_text_config()
+    # transformers' Gated DeltaNet computes in fp32 whatever the model's precision.
+    close = {"atol": 2e-3, "rtol": 1e-2} if family == "qwen3_5" else {"atol": 1e-6, "rtol": 1e-6}
     for sizes in ([6, 1, 4], [1] * 9):
         dynamic = in_chunks(model, x, sizes, DynamicCache(config=text_config))
-        torch.testing.assert_close(dynamic, whole, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(dynamic, whole, **close)
         static = in_chunks(model, x, sizes, StaticCache(config=text_config, max_cache_len=130))
-        torch.testing.assert_close(static, whole, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(static, whole, **close)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -274,7 +282,7 @@ def test_geometry_is_built_and_grows_with_the_cache(family: str, calls: list[tup
     calls.clear()
     model.generate(**x, max_new_tokens=2, prefill_chunk_size=30)  # cuts pictures and frames
     length = x["input_ids"].shape[1]
-    assert [call.extent.kv_len for _, call in calls] == [30, 60, length, length + 1][-len(calls) :]
+    assert [call.extent.kv_len for _, call in calls] == [30, 60, 90, length, length + 1]
     for _, call in calls[:-1]:
         whole = of_inputs(x)[: call.extent.kv_len]
         for name in ("frame_BL", "y_BL", "x_BL", "position_BL"):
@@ -310,7 +318,7 @@ def test_a_geometry_given_by_hand_is_taken(calls: list[tuple[Dims, Call]]) -> No
     given = Geometry.of_text(1, x["input_ids"].shape[1])
     logits(model, x, geometry=given)
     assert_same_geometry(calls[0][1].geometry, given)
-    with pytest.raises(AttentionError, match="geometry of 3 tokens in a call of 99 after 0"):
+    with pytest.raises(AttentionError, match=r"geometry of 3 tokens in a call of \d+ after 0"):
         logits(model, x, geometry=Geometry.of_text(1, 3))
 
 
@@ -403,7 +411,7 @@ def test_every_implementation_has_a_mask_function_or_padding_would_be_lost() -> 
     assert set(register.register()) <= set(AttentionMaskInterface().valid_keys())
 
 
-# ------------------------------------------------------------------------------------------------------------- refusals
+# ------------------------------------------------------------------------------------------------------------ refusals
 
 
 def test_what_cannot_be_served_is_refused_by_name() -> None:
@@ -419,7 +427,7 @@ def test_what_cannot_be_served_is_refused_by_name() -> None:
     model.set_attn_implementation("allocentric:moba")
     length = x["input_ids"].shape[1]
     with pytest.raises(AttentionError, match="one column per token, got a mask of"):
-        model(**{**x, "attention_mask": torch.zeros(1, 1, length, length)})
+        model(input_ids=x["input_ids"][:, :7], attention_mask=torch.zeros(1, 1, 7, 7))
     position_ids = torch.cat([torch.arange(50), torch.arange(length - 50)]).expand(4, 1, -1)
     packed = {key: t for key, t in x.items() if key != "attention_mask"}
     with pytest.raises(AttentionError, match="packs several sequences"):
@@ -442,7 +450,7 @@ def test_a_trainable_method_needs_a_place_in_the_model(calls: list[tuple[Dims, C
     register.register()
     model, x = model_of("qwen3_vl"), inputs_of("qwen3_vl")
     model.set_attn_implementation({"text_config": "allocentric:gate"})
-    with pytest.raises(AttentionError, match="register.use"):
+    with pytest.raises(AttentionError, match=r"register\.use"):
         model(**x)
 
 

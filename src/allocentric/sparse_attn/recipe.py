@@ -50,7 +50,8 @@ class Layers(config.Settings):
             index %= count
             if index not in attention:
                 raise AttentionError(
-                    f"layer {index} has no full attention to replace; those with it are {', '.join(map(str, attention))}"
+                    f"layer {index} has no full attention to replace; those with it are "
+                    f"{', '.join(map(str, attention))}"
                 )
             chosen.add(index)
         if not chosen:

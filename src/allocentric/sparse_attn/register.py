@@ -13,6 +13,7 @@ Shapes: B batch, H query heads, K key-value heads, L queries, S keys, D head wid
 
 from __future__ import annotations
 
+import inspect
 import logging
 from functools import cache, partial
 from typing import Any, cast
@@ -283,7 +284,7 @@ def _towers(model: nn.Module) -> dict[str, Any]:
     return found
 
 
-# ------------------------------------------------------------------------------------------- models tell their geometry
+# ----------------------------------------------------------------------------------------- models tell their geometry
 
 
 _watching = False
@@ -311,10 +312,6 @@ def _when_built(module: nn.Module, name: str, submodule: nn.Module | None) -> No
     if name == "visual":
         vision.attach(submodule)
     noted = getattr(submodule.config, KEY, None) or {}
-    if noted.get("mixers"):
-        from allocentric.sparse_attn import hybrid
-
-        hybrid.put_mixers(submodule, noted["mixers"])
     if "methods" in noted:
         entries = [
             settings_of.settings_from_mapping(LayerMethod, entry, where=f"the checkpoint's config ({KEY})")
@@ -338,9 +335,34 @@ def attach(model: nn.Module) -> None:
             vision.attach(children["visual"])
 
 
-def _hook_once(module: nn.Module, hook: Any) -> None:
-    if hook not in module._forward_pre_hooks.values():
-        module.register_forward_pre_hook(hook, with_kwargs=True)
+def _hook_once(module: Any, hook: Any) -> None:
+    if hook in module._forward_pre_hooks.values():
+        return
+    module.register_forward_pre_hook(hook, with_kwargs=True)
+    if hook is _before_towers:
+        for kind in ("image", "video"):
+            encode = getattr(module, f"get_{kind}_features", None)
+            if encode is not None:
+                setattr(module, f"get_{kind}_features", _noting(encode, kind))
+
+
+def _noting(encode: Any, kind: str) -> Any:
+    """`get_image_features` or `get_video_features` of a model, which notes the grids: `generate` encodes pictures
+    before it calls the model and then forgets them.
+    """
+    noting = partial(_encode, encode, kind)
+    noting.__signature__ = inspect.signature(encode)  # type: ignore[attr-defined]  # generate looks at it
+    return noting
+
+
+def _encode(encode: Any, kind: str, *arguments: Any, **named: Any) -> Any:
+    model = encode.__self__
+    noted = {} if getattr(model, "encoded_grids_used", True) else model.encoded_grids
+    grid_thw = named.get(f"{kind}_grid_thw", arguments[1] if len(arguments) > 1 else None)
+    out = encode(*arguments, **named)
+    # After the call, as videos may be encoded by way of pictures.
+    model.encoded_grids, model.encoded_grids_used = {**noted, kind: grid_thw}, False
+    return out
 
 
 def serves(config: Any) -> bool:
@@ -369,7 +391,9 @@ def _before_towers(module: Any, arguments: tuple[Any, ...], named: dict[str, Any
         from transformers import DynamicCache
 
         named["past_key_values"] = DynamicCache(config=text_config)
-    named["geometry"] = stream.geometry_of_call(module.config, named)
+    encoded = getattr(module, "encoded_grids", {})
+    named["geometry"] = stream.geometry_of_call(module.config, {**named, "encoded_grids": encoded})
+    module.encoded_grids_used = True
     named.pop("answer_BL", None)
     return arguments, named
 

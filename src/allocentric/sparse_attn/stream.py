@@ -39,6 +39,7 @@ def geometry_of_call(config: Any, arguments: Mapping[str, Any]) -> Geometry | No
     Args:
         config: The model's: token ids of pictures, the vision tower's merge size.
         arguments: Of the model's forward. `geometry` among them is taken as it is: of all tokens, or of the new ones.
+            `encoded_grids` are those of pictures that were encoded before the call, as `generate` does.
 
     Returns:
         None where the arguments don't say it: embeddings without token types, or a batch whose pictures are cut by
@@ -73,7 +74,7 @@ def _remembered(cache: Any, past: int, batch: int) -> Seen:
     if seen is None or seen.geometry is None or seen.geometry.length < past:
         return Seen(geometry=None)
     if seen.geometry.length > past:
-        seen = Seen(geometry=seen.geometry[:past])
+        seen = Seen(geometry=_first_tokens(seen.geometry, past))
     assert seen.geometry is not None
     if seen.geometry.batch == batch:
         return seen
@@ -81,6 +82,13 @@ def _remembered(cache: Any, past: int, batch: int) -> Seen:
         return Seen(geometry=None)
     rows = [row for row in range(seen.geometry.batch) for _ in range(batch // seen.geometry.batch)]
     return Seen(geometry=seen.geometry.rows(rows))
+
+
+def _first_tokens(geometry: Geometry, length: int) -> Geometry:
+    """The first tokens, and only the clips that have some among them."""
+    kept = geometry[:length]
+    counts = (kept.clip_BL.amax(1) + 1).tolist()
+    return replace(kept, clips=tuple(row[:count] for row, count in zip(kept.clips, counts, strict=True)))
 
 
 def _with_given(seen: Seen, given: Geometry, past: int, new: int) -> Seen:
@@ -97,7 +105,7 @@ def _with_given(seen: Seen, given: Geometry, past: int, new: int) -> Seen:
 def _advanced(seen: Seen, config: Any, arguments: Mapping[str, Any], tokens: Tensor) -> Seen:
     if seen.geometry is None:
         return seen
-    grids = (arguments.get("image_grid_thw"), arguments.get("video_grid_thw"))
+    grids = _grids(arguments)
     has_grids = any(grid is not None for grid in grids)
     type_BL = _token_types(config, arguments, tokens, has_grids)
     if type_BL is None:
@@ -122,6 +130,16 @@ def _advanced(seen: Seen, config: Any, arguments: Mapping[str, Any], tokens: Ten
     return Seen(geometry=whole, before=before, open_type_BL=None if complete else type_BL, grids=grids)
 
 
+def _grids(arguments: Mapping[str, Any]) -> tuple[Tensor | None, Tensor | None]:
+    """Image and video grids of a call: handed over, or of the pictures encoded last where there are picture tokens."""
+    given = (arguments.get("image_grid_thw"), arguments.get("video_grid_thw"))
+    types: Tensor | None = arguments.get("mm_token_type_ids")
+    encoded = arguments.get("encoded_grids") or {}
+    if any(grid is not None for grid in given) or types is None or not bool(types.any()):
+        return given
+    return encoded.get("image"), encoded.get("video")
+
+
 def _token_types(config: Any, arguments: Mapping[str, Any], tokens: Tensor, has_grids: bool) -> Tensor | None:
     """(B, L) of the new tokens. Without grids everything is text, whatever ids a model may have made up."""
     given: Tensor | None = arguments.get("mm_token_type_ids")
@@ -141,12 +159,18 @@ def _of_pictures(
     type_BL: Tensor, grids: tuple[Tensor | None, Tensor | None], merge_size: int, answer_BL: Tensor | None
 ) -> tuple[Geometry | None, bool]:
     """Geometry of tokens whose last pictures may go on in a later call, and whether they don't."""
+    batch = type_BL.shape[0]
+    repeats = _repeats(type_BL, grids, merge_size)
+    if repeats > 1:  # beams of the same prompt
+        unique = answer_BL if answer_BL is None else answer_BL[::repeats]
+        part, complete = _of_pictures(type_BL[::repeats], grids, merge_size, unique)
+        return None if part is None else part.rows([row // repeats for row in range(batch)]), complete
     missing = {}
     for modality, grid in zip((IMAGE, VIDEO), grids, strict=True):
         wanted = 0 if grid is None else int(grid.prod(-1).sum()) // merge_size**2
         missing[modality] = wanted - int((type_BL == modality).sum())
     complete = all(count <= 0 for count in missing.values())
-    if not complete and type_BL.shape[0] > 1:
+    if not complete and batch > 1:
         return None, False  # which row goes on with which picture is not known
     # What hasn't come yet is put behind, and cut off again.
     order = sorted(missing, key=lambda modality: -int((type_BL == modality).any()))
@@ -159,6 +183,16 @@ def _of_pictures(
         type_BL, image_grid_thw=grids[0], video_grid_thw=grids[1], merge_size=merge_size, answer_BL=answer_BL
     )
     return whole[:length], complete
+
+
+def _repeats(type_BL: Tensor, grids: tuple[Tensor | None, Tensor | None], merge_size: int) -> int:
+    """How many consecutive rows are the same prompt, for whose pictures the grids are given once."""
+    wanted = sum(int(grid.prod(-1).sum()) for grid in grids if grid is not None) // merge_size**2
+    found = int((type_BL != TEXT).sum())
+    repeats = found // max(wanted, 1)
+    if repeats < 2 or type_BL.shape[0] % repeats:
+        return 1
+    return repeats if torch.equal(type_BL, type_BL[::repeats].repeat_interleave(repeats, dim=0)) else 1
 
 
 def _same(first: tuple[Tensor | None, Tensor | None], second: tuple[Tensor | None, Tensor | None]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -49,7 +50,7 @@ class Layout:
     def frames(self, ends: tuple[int, ...]) -> list[Frame | None]:
         """Of consecutive calls of attention, given the cumulative lengths; None where patches form no rectangle."""
         if ends not in self._frames:
-            spans = zip(ends[:-1], ends[1:], strict=True)
+            spans = pairwise(ends)
             self._frames[ends] = [_frame(self.yx_N2[start:stop], self.device) for start, stop in spans]
         return self._frames[ends]
 
@@ -77,7 +78,7 @@ def attach(tower: Any) -> None:
     blocks = getattr(tower, "blocks", None)
     for index, block in enumerate(blocks if isinstance(blocks, nn.ModuleList) else ()):
         if isinstance(attention := getattr(block, "attn", None), nn.Module):
-            attention.layer_idx = index
+            attention.__dict__["layer_idx"] = index
             attention.register_forward_pre_hook(_before_attention, with_kwargs=True)
 
 
@@ -87,7 +88,7 @@ def _before_tower(tower: Any, arguments: tuple[Any, ...], named: dict[str, Any])
     named = {key: value for key, value in named.items() if key not in ("geometry", "answer_BL")}
     if grid_thw is None or merge is None or not str(tower.config._attn_implementation).startswith("allocentric:"):
         return arguments, named
-    yx_N2 = torch.cat([_merge_order(*(int(n) for n in grid), merge) for grid in grid_thw.tolist()])
+    yx_N2 = torch.cat([_merge_order(frames, rows, cols, merge) for frames, rows, cols in grid_thw.tolist()])
     if hasattr(tower, "permute_input_for_window_attn"):  # Qwen2.5-VL puts windows behind each other
         yx_N2 = yx_N2[_window_order(tower, grid_thw, merge)]
     patches = named["hidden_states"] if "hidden_states" in named else arguments[0]
@@ -104,13 +105,13 @@ def _merge_order(frames: int, rows: int, cols: int, merge: int) -> Tensor:
 def _window_order(tower: Any, grid_thw: Tensor, merge: int) -> Tensor:
     from transformers.vision_utils import get_vision_window_index
 
-    index, _ = get_vision_window_index(
+    index: Tensor = get_vision_window_index(
         grid_thw,
         spatial_merge_size=tower.spatial_merge_size,
         window_size=tower.window_size,
         patch_size=tower.patch_size,
         kwargs={},
-    )
+    )[0]
     unit = merge * merge
     return (index.cpu()[:, None] * unit + torch.arange(unit)).flatten()
 
