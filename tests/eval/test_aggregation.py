@@ -109,6 +109,9 @@ def test_micro_and_weighted_averages() -> None:
     assert weighted["overall"] == pytest.approx((0.3 * 0.5 + 0.5 * 0) / 0.8)
     only = aggregate(COMPOSITES["weighted"], items[:4], values[:4])
     assert only["overall"] == pytest.approx(0.5)  # renormalised over the cells that occur
+    kinds = Nested(cells=CHOSEN, across="kinds")
+    assert aggregate(kinds, items, values)["overall"] == pytest.approx((1 / 3 + 1 + 0) / 3)
+    assert np.isnan(aggregate(kinds, items[:4], values[:4])["overall"])
     outside = Nested(cells=CHOSEN, across="micro", outside=frozenset({"right"}))
     assert aggregate(outside, items, values)["overall"] == 0.5
     assert aggregate(COMPOSITES["beside"], items, values)["micro"] == pytest.approx(0.4)

@@ -120,7 +120,7 @@ def f1_of_option(positive: Callable[[Item], int]) -> Terms:
 
 # ----------------------------------------------------------------------------------------------------------- averages
 
-Across: TypeAlias = Literal["macro", "micro"] | Mapping[str, float]
+Across: TypeAlias = Literal["macro", "micro", "kinds"] | Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,12 +128,12 @@ class Nested:
     """Kinds -> cells -> overall."""
 
     cells: Mapping[str, str]
-    """Kind -> cell, for all kinds that the published average is made of."""
+    """Kind -> cell, for all kinds that the published average is made of; empty makes every kind a cell."""
     within: Literal["macro", "micro"] = "macro"
     """A cell is the plain mean of its kinds, or of its items."""
     across: Across = "macro"
-    """The overall score is the plain mean of the cells, of all items, or the mean of cells with these weights (of the
-    cells that occur, renormalised)."""
+    """The overall score is the plain mean of the cells, of all items, of the kinds, or the mean of cells with these
+    weights (of the cells that occur, renormalised)."""
     terms: Terms = plain
     """What an item adds."""
     terms_of: Mapping[str, Terms] = field(default_factory=dict)
@@ -146,6 +146,8 @@ class Nested:
 
     def __call__(self, items: Sequence[Item], values: FloatArray) -> Sums:
         """Sums by kind. DataError: a kind that no cell holds."""
+        if not self.cells:
+            return replace(self, cells={item.kind: item.kind for item in items})(items, values)
         kinds = self._kinds(items)
         codes = {kind: code for code, kind in enumerate(kinds)}
         member = np.array([codes[item.kind] for item in items], dtype=np.int64)
@@ -194,6 +196,9 @@ class Nested:
         if self.across == "micro":
             pool = [kind for kind in kinds if self.cells[kind] in counted]
             overall = ratio(pool) if pool else nothing
+        elif self.across == "kinds":
+            wanted = [kind for kind, cell in self.cells.items() if cell in counted]
+            overall = self._mean([by_kind[kind] for kind in wanted if kind in column], len(wanted), nothing)
         elif self.across == "macro":
             overall = self._mean([by_cell[cell] for cell in counted if cell in by_cell], len(counted), nothing)
         else:

@@ -21,6 +21,9 @@ from allocentric.eval.benchmarks._rows import letter_of
 Read: TypeAlias = Callable[[str, Item], Answer | Unreadable]
 Worth: TypeAlias = Callable[[Answer, Item], float]
 
+Missing: TypeAlias = Callable[[Item], float | None]
+"""Score of an item without an answer; None leaves it out of the average."""
+
 STRICT = "strict@allocentric"
 """Name of our own profile."""
 
@@ -46,6 +49,16 @@ def standard_worth(answer: Answer, item: Item) -> float:
     return value
 
 
+def counted_wrong(_: Item) -> float | None:
+    """No answer is a wrong answer."""
+    return 0.0
+
+
+def left_out(_: Item) -> float | None:
+    """No answer leaves the denominator."""
+    return None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Profile:
     """One way of asking and scoring."""
@@ -58,10 +71,12 @@ class Profile:
     """Text -> answer."""
     worth: Worth = standard_worth
     """Answer -> score in [0, 1]."""
-    unreadable: float | None = 0.0
-    """Score of a text without a readable answer; None leaves it out of the average."""
-    empty: float | None = 0.0
-    """Score of a text without a visible character; None leaves it out of the average."""
+    unreadable: Missing = counted_wrong
+    """Score of a text without a readable answer."""
+    empty: Missing = counted_wrong
+    """Score of an empty text."""
+    blank_is_empty: bool = True
+    """Whether a text of blanks counts as empty; False reads it."""
     sampling: Sampling = field(default_factory=Sampling)
     """Decoding settings."""
     write: Callable[[Item], str] = written
@@ -73,10 +88,10 @@ class Profile:
 
     def score(self, item: Item, text: str, chance: float | None) -> Score:
         """Score a raw text."""
-        if not text.strip():
-            return Score(value=self.empty, answer=Unreadable("the text is empty"), chance=chance)
+        if not (text.strip() if self.blank_is_empty else text):
+            return Score(value=self.empty(item), answer=Unreadable("the text is empty"), chance=chance)
         answer = self.read(text, item)
-        value = self.unreadable if isinstance(answer, Unreadable) else self.worth(answer, item)
+        value = self.unreadable(item) if isinstance(answer, Unreadable) else self.worth(answer, item)
         return Score(value=value, answer=answer, chance=chance)
 
 

@@ -79,10 +79,14 @@ class Definition:
     """As in the catalog."""
     source: Source
     """Where its records are."""
-    item: Callable[[Row], Item | None]
-    """A record -> an item; None for records that are not questions of this set."""
+    item: Callable[[Row], Item | Sequence[Item] | None]
+    """A record -> an item or several; None for records that are not questions of this set."""
+    finish: Callable[[list[Item]], list[Item]] | None = None
+    """What is done to all items at once, in order (earlier turns of a dialogue)."""
+    read: Callable[[str], tuple[list[Record], str]] | None = None
+    """Reads `dataset` where the records are in no usual file; None reads what `source` says."""
     cells: Mapping[str, str]
-    """Question type -> column of the leaderboard."""
+    """Question type -> column of the leaderboard; empty where the records alone say which types there are."""
     profiles: tuple[Profile, ...]
     """The first is the default."""
     composite: Composite
@@ -126,13 +130,18 @@ class PublishedBenchmark:
     @cached_property
     def _items(self) -> list[Item]:
         settings, definition = self._settings, self.definition
-        records, where = read_records(settings.dataset, definition.source, revision=settings.revision)
+        if definition.read is not None:
+            records, where = definition.read(settings.dataset)
+        else:
+            records, where = read_records(settings.dataset, definition.source, revision=settings.revision)
         if settings.row_count is not None and len(records) != settings.row_count:
             raise DataError(f"{where}: expected {settings.row_count} records, found {len(records)}; the data changed")
         media = Media(None if settings.media is None else media_folder(settings.media))
         rows = (Row(record, where, media, definition.name) for record in records)
-        items = [item for row in rows if (item := definition.item(row)) is not None]
+        items = [item for row in rows for item in _as_items(definition.item(row))]
         _check_ids(items, where)
+        if definition.finish is not None:
+            items = definition.finish(items)
         if settings.dataset == definition.source.repository:
             _check_counts(items, definition.counts, where)
         if settings.kinds:
@@ -238,13 +247,19 @@ def refuse(name: str, reason: str) -> NoReturn:
     raise UserError(f"{name} can't be run: {reason}")
 
 
+def _as_items(made: Item | Sequence[Item] | None) -> Sequence[Item]:
+    if made is None:
+        return ()
+    return (made,) if isinstance(made, Item) else made
+
+
 def _content(item: Item) -> list[Any]:
     return [item.id, item.prompt, list(item.choices), answer_to_record(item.gold)]
 
 
 def _check_settings(definition: Definition, settings: Settings) -> None:
     for kind in settings.kinds:
-        if kind not in definition.cells:
+        if definition.cells and kind not in definition.cells:
             raise SettingsError(
                 f"{definition.name} has no question type {kind!r}" + suggestion(kind, definition.cells)
             )

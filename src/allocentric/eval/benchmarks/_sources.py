@@ -132,7 +132,7 @@ def text_of_file(file: Path) -> str:
 
 
 def _json(file: Path) -> Sequence[Any]:
-    """A list of objects, or one object a line; of one object that holds a list of objects, that list."""
+    """A list of objects, one object a line, or one object of objects, of which `{"key", "value"}` are made."""
     text = text_of_file(file)
     if text.lstrip()[:1] == "[":
         try:
@@ -140,6 +140,8 @@ def _json(file: Path) -> Sequence[Any]:
         except ValueError as error:
             raise DataError(f"{file} is not JSON ({error}); the file may be truncated") from None
         return rows
+    if (entries := _entries(text)) is not None:
+        return entries
     rows = []
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
@@ -148,6 +150,17 @@ def _json(file: Path) -> Sequence[Any]:
             except ValueError as error:
                 raise DataError(f"{file} line {number} is not JSON ({error}); the file may be truncated") from None
     return rows
+
+
+def _entries(text: str) -> list[Any] | None:
+    """The entries of one object that fills the file and holds nothing but objects and lists."""
+    try:
+        whole = json.loads(text)
+    except ValueError:
+        return None
+    if isinstance(whole, dict) and whole and all(isinstance(value, dict | list) for value in whole.values()):
+        return [{"key": key, "value": value} for key, value in whole.items()]
+    return None
 
 
 def _table(file: Path, delimiter: str) -> Iterator[Record]:

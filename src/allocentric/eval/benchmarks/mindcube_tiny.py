@@ -25,9 +25,10 @@ COUNTS = {"among": 600, "around": 250, "rotation": 200}
 CELLS = {**{kind: kind for kind in COUNTS}, "translation": "translation"}
 _HEAD = (
     "[Task]\nYour task is to analyze the spatial arrangement of objects in the scene by examining the provided "
-    "images, which show the scene from different viewpoints.\n[Answer Instruction]\nYou only need to provide *ONE* correct "
-    "answer selecting from the options listed below. For example, if you think the correct answer is 'A. Above' from "
-    "'A. Above B. Under C. Front D. Behind', your response should **only** be '<answer>A. Above</answer>'.\n"
+    "images, which show the scene from different viewpoints.\n[Answer Instruction]\nYou only need to provide *ONE* "
+    "correct answer selecting from the options listed below. For example, if you think the correct answer is "
+    "'A. Above' from 'A. Above B. Under C. Front D. Behind', your response should **only** be "
+    "'<answer>A. Above</answer>'.\n"
 )
 _LABEL = re.compile(r"([A-E])\.")
 _BLOCK = re.compile(r"<Answer>(.*?)(?:<|$)", re.DOTALL)

@@ -12,7 +12,7 @@ from allocentric.core.scoring import MRA_RULES
 from allocentric.core.types import Answer, Choice, Item, Number, Sampling, Unreadable
 from allocentric.eval.aggregation import Nested
 from allocentric.eval.benchmarks import _published as published
-from allocentric.eval.benchmarks._profiles import Profile, standard_worth, strict
+from allocentric.eval.benchmarks._profiles import Profile, left_out, standard_worth, strict
 from allocentric.eval.benchmarks._published import Definition, PublishedBenchmark, PublishedScore
 from allocentric.eval.benchmarks._readers import choice_or
 from allocentric.eval.benchmarks._rows import Row
@@ -141,7 +141,7 @@ DEFINITION = Definition(
             prompt=_prompt,
             read=_read,
             worth=worth,
-            empty=None,
+            empty=left_out,
             sampling=Sampling(max_new_tokens=64),
             defects=(
                 "a text that ends in a, b, c or d is read as that option, also where the letter ends a word",
