@@ -60,20 +60,24 @@ class Projections(nn.Module):
 
     def forward(self, x_BLE: Tensor, rope: tuple[Tensor, Tensor] | None = None) -> Projected:
         """Queries, keys and values of every head, normed and rotated, and the logits of the output gate."""
-        d = self.dims
-        q_BLHC = self.q_proj(x_BLE).unflatten(-1, (d.heads, -1))
+        q_BLHC = self.q_proj(x_BLE).unflatten(-1, (self.dims.heads, -1))
         gate_BLC = None
-        if d.gated_output:
+        if self.dims.gated_output:
             q_BLHC, gate_BLHD = q_BLHC.chunk(2, dim=-1)
             gate_BLC = gate_BLHD.flatten(-2)
-        k_BLKD = self.k_proj(x_BLE).unflatten(-1, (d.kv_heads, -1))
-        v_BLKD = self.v_proj(x_BLE).unflatten(-1, (d.kv_heads, -1))
-        if d.qk_norm:
-            q_BLHC, k_BLKD = self.q_norm(q_BLHC), self.k_norm(k_BLKD)
-        q_BHLD, k_BKLD, v_BKLD = (t.transpose(1, 2) for t in (q_BLHC, k_BLKD, v_BLKD))
-        if rope is not None:
-            q_BHLD, k_BKLD = rotated(q_BHLD, rope), rotated(k_BKLD, rope)
-        return Projected(q_BHLD, k_BKLD, v_BKLD, gate_BLC)
+        if self.dims.qk_norm:
+            q_BLHC = self.q_norm(q_BLHC)
+        q_BHLD = q_BLHC.transpose(1, 2)
+        return Projected(q_BHLD if rope is None else rotated(q_BHLD, rope), *self.keys_values(x_BLE, rope), gate_BLC)
+
+    def keys_values(self, x_BLE: Tensor, rope: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """k_BKLD and v_BKLD alone, for tokens that ask nothing."""
+        k_BLKD = self.k_proj(x_BLE).unflatten(-1, (self.dims.kv_heads, -1))
+        if self.dims.qk_norm:
+            k_BLKD = self.k_norm(k_BLKD)
+        k_BKLD = k_BLKD.transpose(1, 2)
+        v_BKLD = self.v_proj(x_BLE).unflatten(-1, (self.dims.kv_heads, -1)).transpose(1, 2)
+        return k_BKLD if rope is None else rotated(k_BKLD, rope), v_BKLD
 
     def out(self, heads_BHLD: Tensor, gate_BLC: Tensor | None) -> Tensor:
         """y_BLE from the heads' outputs."""
@@ -103,6 +107,10 @@ class Projections(nn.Module):
     def flops(self, length: int) -> int:
         """Multiplications and additions of the four products for `length` tokens."""
         return 2 * length * sum(m.in_features * m.out_features for m in self.children() if isinstance(m, nn.Linear))
+
+    def keys_values_flops(self, length: int) -> int:
+        """The same of `keys_values`."""
+        return 2 * length * self.dims.width * 2 * self.dims.kv_heads * self.dims.head_dim
 
 
 def rotated(x_BHLD: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:

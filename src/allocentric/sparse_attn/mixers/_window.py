@@ -49,7 +49,16 @@ class Window:
         """For `MixerState.growing`: nothing grows."""
         return frozenset()
 
-    def attend(self, q_BHLD: Tensor, k_BKLD: Tensor, v_BKLD: Tensor, *, state: MixerState, scale: float) -> Tensor:
+    def attend(
+        self,
+        q_BHLD: Tensor,
+        k_BKLD: Tensor,
+        v_BKLD: Tensor,
+        *,
+        state: MixerState,
+        scale: float,
+        seen: int | None = None,
+    ) -> Tensor:
         """(B, H, L, D): attention of new tokens on what is remembered and themselves; the state moves on.
 
         Args:
@@ -58,13 +67,16 @@ class Window:
             v_BKLD: Of the new tokens.
             state: Holds `initial`'s tensors; its rows are equally filled.
             scale: Factor of the scores.
+            seen: Tokens the window has had, where it has other ones than the mixer. None: `state.seen`.
         """
-        k_BKSD, v_BKSD = self.extend(k_BKLD, v_BKLD, state)
+        k_BKSD, v_BKSD = self.extend(k_BKLD, v_BKLD, state, seen=seen)
         return _attended(self.plan(q_BHLD, k_BKSD.shape[2]), q_BHLD, k_BKSD, v_BKSD, scale)
 
-    def extend(self, k_BKLD: Tensor, v_BKLD: Tensor, state: MixerState) -> tuple[Tensor, Tensor]:
+    def extend(
+        self, k_BKLD: Tensor, v_BKLD: Tensor, state: MixerState, *, seen: int | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Keys and values at hand, the new ones last; the state moves on."""
-        seen = state.seen[0]
+        seen = state.seen[0] if seen is None else seen
         k_BKSD = torch.cat([*self._remembered(state, "k", seen), k_BKLD], dim=2)
         v_BKSD = torch.cat([*self._remembered(state, "v", seen), v_BKLD], dim=2)
         self._move_on(state, "k", k_BKLD, seen)
