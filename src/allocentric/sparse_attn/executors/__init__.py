@@ -19,7 +19,7 @@ from allocentric.sparse_attn.errors import ExecutorError
 from allocentric.sparse_attn.plan import Plan
 
 PREFERENCE = {
-    "cpu": ("sdpa", "band", "gather"),
+    "cpu": ("sdpa", "band", "by_key_block", "gather"),
     "cuda": ("sdpa", "triton_block", "flex", "band", "gather"),
 }
 """Tried in this order by device; `dense`, the fp64 oracle, only runs when it is named."""
