@@ -6,6 +6,7 @@ What methods build in tensors is compared with these.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from allocentric.core.catalog import METHODS
 from allocentric.core.config import Settings
 from allocentric.sparse_attn.contract import Selector
 from allocentric.sparse_attn.geometry import IMAGE, TEXT, VIDEO, Geometry
-from allocentric.sparse_attn.plan import Plan
+from allocentric.sparse_attn.plan import Blocks, Plan
 
 
 class Token(NamedTuple):
@@ -105,6 +106,7 @@ def assert_pairs(
     plan: Plan, tokens: Sequence[Token], rule: Callable[[Token, Token], bool], *, head: int = 0, row: int = 0
 ) -> None:
     """The plan keeps exactly the pairs (query, key) that the rule says, for queries at the end of `tokens`."""
+    assert_full_blocks_are_full(plan)
     found = plan.dense_mask()[row, head].numpy()
     queries = tokens[len(tokens) - found.shape[0] :]
     wanted = np.array([[rule(q, k) for k in tokens] for q in queries])
@@ -121,3 +123,16 @@ def assert_lists_are_tight(plan: Plan) -> None:
         some = kept.unflatten(-1, (-1, plan.k_block)).any(-1).any(-2)  # type: ignore[attr-defined]
         listed = torch.arange(some.shape[-1]) < plan.num_BHQ[:, :, blocks, None]  # type: ignore[attr-defined]
         assert torch.equal(some, listed.expand_as(some))
+
+
+def assert_full_blocks_are_full(plan: Plan) -> None:
+    """In a block that is flagged as full every pair counts."""
+    flags = getattr(plan, "full_BHQN", None)
+    if flags is None:
+        return
+    rows = {name: getattr(plan, name) for name in ("extent", "rule", "q_block", "k_block", "num_BHQ", "index_BHQN")}
+    everything = Blocks(**{**rows, "rule": None, "extent": replace(plan.extent, causal=False)})
+    for (blocks, kept), (_, pairs) in zip(plan.listed_pairs(), everything.listed_pairs(), strict=True):  # type: ignore[attr-defined]
+        missing = (pairs & ~kept).unflatten(-1, (-1, plan.k_block)).any(-1).any(-2)  # type: ignore[attr-defined]
+        listed = torch.arange(missing.shape[-1]) < plan.num_BHQ[:, :, blocks, None]  # type: ignore[attr-defined]
+        assert not (missing & listed & flags[:, :, blocks]).any()

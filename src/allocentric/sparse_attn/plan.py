@@ -292,6 +292,7 @@ def blocks_of_map(
     k_block: int,
     rule: Rule | None = None,
     score: ScoreChange | None = None,
+    full_BHQN: Tensor | None = None,
     q_order_BHL: Tensor | None = None,
     k_order_BHS: Tensor | None = None,
 ) -> Blocks:
@@ -305,6 +306,7 @@ def blocks_of_map(
         k_block: Keys in a block.
         rule: Holds inside the chosen blocks.
         score: Changes scores.
+        full_BHQN: bool, as the map: every pair of the block is allowed. None: unknown.
         q_order_BHL: Place in the permuted sequence -> query, where the map's blocks are cut from one.
         k_order_BHS: The same for keys.
     """
@@ -329,6 +331,7 @@ def blocks_of_map(
         k_block=k_block,
         num_BHQ=num,
         index_BHQN=index,
+        full_BHQN=None if full_BHQN is None else full_BHQN.expand_as(chosen).gather(-1, index.long()),
         q_order_BHL=q_order_BHL,
         k_order_BHS=k_order_BHS,
     )

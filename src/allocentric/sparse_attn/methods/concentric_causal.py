@@ -54,12 +54,18 @@ class ConcentricCausal(Selector):
         """All blocks up to the end of the frame that a query block ends in."""
         extent, block = call.extent.looking_ahead(), self.settings.block
         geometry = call.geometry_for(self.name)
-        end = torch.where(geometry.clip_BL < 0, torch.arange(extent.kv_len, device=extent.device), _ends(geometry))
-        reach_BQ = _last_of_blocks(end[:, extent.q_offset :], block)
+        start, end = _spans(geometry)
+        reach_BQ = _greatest_of_blocks(end[:, extent.q_offset :], block)
+        before_BQ = -_greatest_of_blocks(-start[:, extent.q_offset :], block)
         first_N = torch.arange(block_count(extent.kv_len, block), device=extent.device) * block
-        chosen_BQN = first_N <= reach_BQ[..., None]
-        rule = _rule(rings(geometry), geometry.frame_BL)
-        return blocks_of_map(extent, chosen_BQN[:, None], q_block=block, k_block=block, rule=rule)
+        return blocks_of_map(
+            extent,
+            (first_N <= reach_BQ[..., None])[:, None],
+            q_block=block,
+            k_block=block,
+            rule=_rule(rings(geometry), geometry.frame_BL),
+            full_BHQN=(first_N + block <= before_BQ[..., None])[:, None],
+        )
 
 
 def rings(geometry: Geometry) -> Tensor:
@@ -83,17 +89,18 @@ def position_ids(geometry: Geometry) -> Tensor:
     return torch.where(text, taken - 1, taken - count + ring)
 
 
-def _ends(geometry: Geometry) -> Tensor:
-    """(B, S) int64: position of the last token of the frame, come yet or not; text is of no frame."""
+def _spans(geometry: Geometry) -> tuple[Tensor, Tensor]:
+    """(B, S) int64: positions of the first and last token of a token's frame, come yet or not; text is alone."""
     raster = raster_of(geometry)
-    place = torch.arange(geometry.length, device=geometry.clip_BL.device)
-    return place + raster.frame_size - 1 - raster.frame_index
+    start = torch.arange(geometry.length, device=geometry.clip_BL.device) - raster.frame_index
+    return start, start + (raster.frame_size - 1).clamp(min=0)
 
 
-def _last_of_blocks(end_BL: Tensor, block: int) -> Tensor:
+def _greatest_of_blocks(value_BL: Tensor, block: int) -> Tensor:
     """(B, Q) int64: greatest value in every block of queries."""
-    padded = torch.nn.functional.pad(end_BL, (0, -end_BL.shape[1] % block), value=-1)
-    return padded.view(end_BL.shape[0], -1, block).amax(-1)
+    lowest = torch.iinfo(torch.int64).min
+    padded = torch.nn.functional.pad(value_BL, (0, -value_BL.shape[1] % block), value=lowest)
+    return padded.view(value_BL.shape[0], -1, block).amax(-1)
 
 
 def _rule(ring_BS: Tensor, frame_BS: Tensor) -> Rule:

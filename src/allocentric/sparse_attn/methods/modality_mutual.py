@@ -21,7 +21,7 @@ from torch import Tensor
 from allocentric.core import config
 from allocentric.sparse_attn.contract import Call, Dims, Selector
 from allocentric.sparse_attn.geometry import Geometry
-from allocentric.sparse_attn.plan import Blocks, Rule, block_count, blocks_of_map
+from allocentric.sparse_attn.plan import Blocks, Extent, Rule, block_count, blocks_of_map
 
 
 class Settings(config.Settings):
@@ -62,7 +62,20 @@ class ModalityMutual(Selector):
         # Float products of zeros and ones: positive where a block pair shares a turn.
         ahead_BQN = shows @ asks.transpose(1, 2) > 0
         rule = _rule(turn, pictured, question)
-        return blocks_of_map(extent, (before_QN | ahead_BQN)[:, None], q_block=block, k_block=block, rule=rule)
+        return blocks_of_map(
+            extent,
+            (before_QN | ahead_BQN)[:, None],
+            q_block=block,
+            k_block=block,
+            rule=rule,
+            full_BHQN=_wholly_before(extent, n_q, n_k, block)[None, None],
+        )
+
+
+def _wholly_before(extent: Extent, n_q: int, n_k: int, block: int) -> Tensor:
+    """(Q, N) bool: key blocks that end at or before the first query of a query block."""
+    first_Q = torch.arange(n_q, device=extent.device) * block + extent.q_offset
+    return torch.arange(1, n_k + 1, device=extent.device) * block <= first_Q[:, None] + 1
 
 
 def turns(geometry: Geometry) -> tuple[Tensor, Tensor, Tensor]:

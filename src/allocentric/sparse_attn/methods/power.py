@@ -48,9 +48,14 @@ class PowerAttention(Selector):
         extent, settings = call.extent, self.settings
         first, last = query_blocks(extent, settings.block)
         key = torch.arange(block_count(extent.kv_len, settings.block), device=extent.device)
-        chosen = _seen(first[:, None], key, settings) | _seen(last[:, None], key, settings)
+        of_first, of_last = (_seen(block[:, None], key, settings) for block in (first, last))
         return blocks_of_map(
-            extent, chosen[None, None], q_block=settings.block, k_block=settings.block, rule=_rule(settings)
+            extent,
+            (of_first | of_last)[None, None],
+            q_block=settings.block,
+            k_block=settings.block,
+            rule=_rule(settings),
+            full_BHQN=(of_first & of_last & (key < first[:, None]))[None, None],
         )
 
 

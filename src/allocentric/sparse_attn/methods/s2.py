@@ -68,9 +68,14 @@ class S2Attention(Selector):
         first, last = query_blocks(extent, settings.block)
         key = torch.arange(block_count(extent.kv_len, settings.block), device=extent.device)
         head = torch.arange(extent.heads, device=extent.device)[:, None, None]
-        chosen_HQN = self._seen(head, first[:, None], key) | self._seen(head, last[:, None], key)
+        of_first, of_last = (self._seen(head, block[:, None], key) for block in (first, last))
         return blocks_of_map(
-            extent, chosen_HQN[None], q_block=settings.block, k_block=settings.block, rule=self._rule()
+            extent,
+            (of_first | of_last)[None],
+            q_block=settings.block,
+            k_block=settings.block,
+            rule=self._rule(),
+            full_BHQN=(of_first & of_last & (key < first[:, None]))[None],
         )
 
     def _seen(self, head: Tensor, q_block: Tensor, k_block: Tensor) -> Tensor:
