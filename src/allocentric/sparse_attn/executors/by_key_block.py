@@ -5,8 +5,8 @@ mostly what nobody asked for. Here a key block meets the queries that chose it a
 kernel, and the pieces of a query's softmax are joined by their sums of exponentials. The same sums, joined, make the
 kernel's own backward pass right for every piece.
 
-Shapes: B batch, H query heads, K key-value heads, L queries, S keys, D head width, N key blocks, R = B * H rows, M most
-queries of a row that chose a block, j keys of a block.
+Shapes: B batch, H query heads, K key-value heads, L queries, S keys, D head width, N key blocks, R = B * H rows, M
+most queries of a row that chose a block, j keys of a block.
 """
 
 from __future__ import annotations
@@ -87,14 +87,14 @@ class _Attention(torch.autograd.Function):
         flat_q, flat_out, flat_sums = q_RLD.flatten(0, 1), out_RLD.flatten(0, 1), sums_RL.flatten()
         for n, index_RM in rows:
             index = index_RM.flatten()
-            q = flat_q[index].view(*index_RM.shape, -1)[:, None]
+            q = flat_q.index_select(0, index).view(*index_RM.shape, -1)[:, None]
             k, v = (_block_of(t, n, block, q_BHLD.shape[1]) for t in (k_BKSD, v_BKSD))
             out, sums = _forward(q, k, v, 0.0, False, scale=scale)
-            before, sums = flat_sums[index], sums.flatten().to(exact)
+            before, sums = flat_sums.index_select(0, index), sums.flatten().to(exact)
             joined = torch.logaddexp(before, sums)
-            kept, added = (before - joined).exp(), (sums - joined).exp()
-            both = flat_out[index] * kept[:, None] + out.reshape(len(index), -1) * added[:, None]
-            flat_out.index_copy_(0, index, both)
+            kept, added = (before - joined).exp_(), (sums - joined).exp_()
+            both = flat_out.index_select(0, index).mul_(kept[:, None])
+            flat_out.index_copy_(0, index, both.addcmul_(out.reshape(len(index), -1).to(exact), added[:, None]))
             flat_sums.index_copy_(0, index, joined)
         out_BHLD = out_RLD[:, :-1].to(q_BHLD.dtype).view(q_BHLD.shape)
         ctx.save_for_backward(q_BHLD, k_BKSD, v_BKSD, chosen_BHLN, out_BHLD, sums_RL)
@@ -133,8 +133,10 @@ class _Attention(torch.autograd.Function):
         flat_dq = dq_RLD.flatten(0, 1)
         for n, index_RM in _choosers(chosen_BHLN, block, first):
             index = index_RM.flatten()
-            g, q, out = (t[index].view(*index_RM.shape, -1)[:, None] for t in (flat_g, flat_q, flat_out))
-            sums = flat_sums[index].view(index_RM.shape)[:, None]
+            g, q, out = (
+                t.index_select(0, index).view(*index_RM.shape, -1)[:, None] for t in (flat_g, flat_q, flat_out)
+            )
+            sums = flat_sums.index_select(0, index).view(index_RM.shape)[:, None]
             k, v = (_block_of(t, n, block, heads) for t in (k_BKSD, v_BKSD))
             dq, dk, dv = _backward(g, q, k, v, out, sums, 0.0, False, scale=scale)
             flat_dq.index_add_(0, index, dq.reshape(len(index), -1).to(exact))
@@ -186,14 +188,18 @@ def _own(t_BHLD: Tensor, block: int) -> Tensor:
 
 def _own_keys(t_BKSD: Tensor, q_BHLD: Tensor, block: int, first: int) -> Tensor:
     """(R * blocks, 1, j, D): the blocks that queries lie in, for every query head."""
-    own = t_BKSD[:, :, first * block :]
-    return _own(own.repeat_interleave(q_BHLD.shape[1] // t_BKSD.shape[1], dim=1), block)
+    return _own(_per_head(t_BKSD[:, :, first * block :], q_BHLD.shape[1]), block)
 
 
 def _block_of(t_BKSD: Tensor, n: int, block: int, heads: int) -> Tensor:
     """(R, 1, j, D)."""
-    part = t_BKSD[:, :, n * block : (n + 1) * block]
-    return part.repeat_interleave(heads // t_BKSD.shape[1], dim=1).flatten(0, 1)[:, None]
+    return _per_head(t_BKSD[:, :, n * block : (n + 1) * block], heads).flatten(0, 1)[:, None]
+
+
+def _per_head(t_BKSD: Tensor, heads: int) -> Tensor:
+    """(B, H, S, D): key-value heads for every query head, without a copy where there are as many."""
+    groups = heads // t_BKSD.shape[1]
+    return t_BKSD if groups == 1 else t_BKSD.repeat_interleave(groups, dim=1)
 
 
 def _over_groups(t_BHjD: Tensor, kv_heads: int) -> Tensor:

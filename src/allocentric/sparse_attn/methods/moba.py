@@ -67,9 +67,9 @@ class MoBA(Selector):
         # Only blocks that lie wholly before a query are scored, and these are complete.
         whole = k_BKSD[:, :, : extent.kv_len // block * block].unflatten(2, (-1, block)).float().mean(3)
         gate = q_BHLD.float() @ whole.repeat_interleave(groups, dim=1).transpose(-1, -2)
-        gate = torch.nn.functional.pad(gate, (0, count - whole.shape[2]), value=float("-inf"))
-        gate = gate.masked_fill(place >= own[:, None], float("-inf"))
-        gate = gate.masked_fill(place == own[:, None], float("inf"))
+        if count > whole.shape[2]:
+            gate = torch.nn.functional.pad(gate, (0, count - whole.shape[2]))
+        gate.masked_fill_(place >= own[:, None], float("-inf")).masked_fill_(place == own[:, None], float("inf"))
         best, index = gate.topk(min(self.settings.top_k, count), dim=-1)
         return torch.zeros_like(gate, dtype=torch.bool).scatter(-1, index, best > float("-inf"))
 
