@@ -15,11 +15,17 @@ from scipy.stats import kendalltau
 
 from allocentric.core.scoring import (
     MRA_RULES,
+    VisorPicture,
     direction_error_rad,
     kendall_tau,
+    keyframe_scores,
     mean_relative_accuracy,
     mean_relative_accuracy_vector,
+    point_mask_iou,
     score,
+    segmentation_scores,
+    visor,
+    visor_relation_holds,
 )
 from allocentric.core.types import Choice, Direction, Number, Order, Path2D, Text, Unreadable
 
@@ -165,3 +171,57 @@ def test_a_rule_takes_signs_and_zero() -> None:
     assert rule.of(-2.0, -2.0) == 1
     assert rule.of(2.0, -2.0) == 0
     assert (rule.of(0.0, 0.0), rule.of(0.1, 0.0), rule.of(math.nan, 3.0)) == (1, 0, 0)
+
+
+# ------------------------------------------------------------------------------------------------- frames, detections
+
+
+def test_keyframes_are_near_within_five_whole_seconds() -> None:
+    found = keyframe_scores([10.9, 100.0], [15.0, 15.9, 300.0])
+    assert found is not None
+    assert (found.precision, found.recall) == (0.5, 2 / 3)
+    assert found.f1 == pytest.approx(2 * 0.5 * (2 / 3) / (0.5 + 2 / 3))
+    assert keyframe_scores([9.9], [15.0]) == (0.0, 0.0, 0.0)  # 9 and 15 are six apart
+    assert keyframe_scores([], [1.0]) is None
+    with pytest.raises(ValueError, match="right moment"):
+        keyframe_scores([1.0], [])
+
+
+def test_visor_against_a_count_by_hand() -> None:
+    left, right = (0.0, 0.0, 10.0, 10.0), (20.0, 5.0, 30.0, 40.0)
+    fine, swapped = VisorPicture(first_px=left, second_px=right), VisorPicture(first_px=right, second_px=left)
+    half = VisorPicture(first_px=left, second_px=None)
+    found = visor([("left", [fine, swapped, half, fine]), ("below", [swapped, half, half, half])])
+    assert found.object_accuracy == 4 / 8
+    assert found.unconditional == 3 / 8
+    assert found.conditional == 3 / 4
+    assert found.at_least == (1.0, 0.5, 0.0, 0.0)
+    assert [visor_relation_holds(fine, relation) for relation in ("left", "right", "above", "below")] == [
+        True, False, True, False
+    ]  # fmt: skip
+    assert math.isnan(visor([("left", [half])]).conditional)
+    with pytest.raises(ValueError, match="as many pictures"):
+        visor([("left", [fine]), ("left", [])])
+
+
+def test_published_visor_rows_keep_its_identity() -> None:
+    """Conditional is unconditional over object accuracy in the published rows (arXiv 2212.10015)."""
+    for accuracy, unconditional, conditional in ((47.83, 30.25, 63.24), (63.93, 37.89, 59.27)):
+        assert 100 * unconditional / accuracy == pytest.approx(conditional, abs=0.02)
+
+
+def test_point_masks() -> None:
+    a, b = np.array([True, True, False, False]), np.array([False, True, True, False])
+    assert point_mask_iou(a, b) == pytest.approx(1 / 3)
+    assert point_mask_iou(a, a) == 1
+    assert point_mask_iou(a, ~a) == 0
+    assert point_mask_iou(np.zeros(3, bool), np.zeros(3, bool)) == 1
+    with pytest.raises(ValueError, match="two"):
+        point_mask_iou(a, b[:3])
+    with pytest.raises(ValueError, match="bool"):
+        point_mask_iou(a.astype(int), b)
+    scores = segmentation_scores([0.2, 0.25, 0.6])
+    assert scores.mean_iou == pytest.approx(0.35)
+    assert scores.accuracy == {0.25: pytest.approx(2 / 3), 0.5: pytest.approx(1 / 3)}
+    with pytest.raises(ValueError, match="at least one"):
+        segmentation_scores([])

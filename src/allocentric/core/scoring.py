@@ -7,10 +7,10 @@ The functions here are the only ones: a leaderboard, a reward and a check all ca
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, overload
+from typing import Any, Literal, NamedTuple, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -156,6 +156,154 @@ def direction_error_rad(first: Direction, second: Direction) -> float:
     """Angle between two gaze directions, in [0, pi]. ValueError for a pitch beyond a pole."""
     ends = [(direction.yaw_rad, direction.pitch_rad) for direction in (first, second)]
     return float(great_circle_rad(*ends))
+
+
+# ------------------------------------------------------------------------------------------------- frames, detections
+
+
+class KeyframeScores(NamedTuple):
+    """How well a search found the frames that matter."""
+
+    precision: float
+    """Share of the found moments that lie near a right one."""
+    recall: float
+    """Share of the right moments that a found one lies near."""
+    f1: float
+    """Harmonic mean; 0 where both are 0."""
+
+
+def keyframe_scores(
+    found_s: Sequence[float], gold_s: Sequence[float], *, tolerance_s: int = 5
+) -> KeyframeScores | None:
+    """Temporal precision, recall and F1 of LV-Haystack: near is at most `tolerance_s` apart, whole seconds compared.
+
+    Source: LongVideoHaystack/TStar. A score of a set is the mean over its instances.
+
+    Args:
+        found_s: Moments a search returned.
+        gold_s: Moments that hold the answer; at least one.
+        tolerance_s: Largest distance of two moments cut to whole seconds.
+
+    Returns:
+        None where nothing was found: the published scorer leaves such an instance out.
+
+    Raises:
+        ValueError: no right moment.
+    """
+    if not gold_s:
+        raise ValueError("expected at least one right moment")
+    if not found_s:
+        return None
+    ours, theirs = ([int(moment) for moment in moments] for moments in (found_s, gold_s))
+    precision = sum(any(abs(a - b) <= tolerance_s for b in theirs) for a in ours) / len(ours)
+    recall = sum(any(abs(a - b) <= tolerance_s for a in ours) for b in theirs) / len(theirs)
+    total = precision + recall
+    return KeyframeScores(precision, recall, 2 * precision * recall / total if total else 0.0)
+
+
+Relation: TypeAlias = Literal["left", "right", "above", "below"]
+
+
+class Visor(NamedTuple):
+    """Scores of generated pictures by VISOR, in [0, 1]."""
+
+    object_accuracy: float
+    """Share of pictures with both objects (OA)."""
+    unconditional: float
+    """Share of pictures with both objects in the right relation."""
+    conditional: float
+    """Share of the right relation among pictures with both objects; NaN where there is none."""
+    at_least: tuple[float, ...]
+    """Element k - 1: share of prompts with at least k right pictures."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VisorPicture:
+    """What a detector found in one generated picture."""
+
+    first_px: tuple[float, float, float, float] | None
+    """Box (x0, y0, x1, y1) of the first object of the prompt, y down; None where it was not found."""
+    second_px: tuple[float, float, float, float] | None
+    """Box of the second object."""
+
+
+def visor_relation_holds(picture: VisorPicture, relation: Relation) -> bool:
+    """Whether both objects are there and the centre of the first is `relation` of the centre of the second."""
+    if picture.first_px is None or picture.second_px is None:
+        return False
+    first, second = (((x0 + x1) / 2, (y0 + y1) / 2) for x0, y0, x1, y1 in (picture.first_px, picture.second_px))
+    match relation:
+        case "left":
+            return first[0] < second[0]
+        case "right":
+            return first[0] > second[0]
+        case "above":
+            return first[1] < second[1]
+        case "below":
+            return first[1] > second[1]
+
+
+def visor(prompts: Sequence[tuple[Relation, Sequence[VisorPicture]]]) -> Visor:
+    """VISOR of text-to-image models from detections (arXiv 2212.10015, microsoft/VISOR; OWL-ViT, threshold 0.1, there).
+
+    Args:
+        prompts: For each prompt its relation and the pictures made of it, as many for every prompt.
+
+    Raises:
+        ValueError: no pictures, or prompts with different numbers of them.
+    """
+    counts = {len(pictures) for _, pictures in prompts}
+    if len(counts) != 1 or 0 in counts:
+        raise ValueError(f"expected as many pictures for every prompt, at least one; got {sorted(counts)}")
+    right = [[visor_relation_holds(picture, relation) for picture in pictures] for relation, pictures in prompts]
+    both = sum(p.first_px is not None and p.second_px is not None for _, pictures in prompts for p in pictures)
+    hits, total = sum(map(sum, right)), len(prompts) * counts.pop()
+    per_prompt = total // len(prompts)
+    return Visor(
+        object_accuracy=both / total,
+        unconditional=hits / total,
+        conditional=hits / both if both else math.nan,
+        at_least=tuple(sum(sum(row) >= k for row in right) / len(right) for k in range(1, per_prompt + 1)),
+    )
+
+
+def point_mask_iou(predicted: ArrayLike, gold: ArrayLike) -> float:
+    """Intersection over union of two masks over the same points of a scene.
+
+    Args:
+        predicted: (N,) bool.
+        gold: (N,) bool.
+
+    Returns:
+        In [0, 1]; 1 where both masks are empty.
+
+    Raises:
+        ValueError: masks of different length, or not bool.
+    """
+    ours, theirs = np.asarray(predicted), np.asarray(gold)
+    if ours.shape != theirs.shape or ours.ndim != 1 or ours.dtype != bool or theirs.dtype != bool:
+        raise ValueError(
+            f"expected two (N,) masks of bool, got {ours.shape} {ours.dtype}, {theirs.shape} {theirs.dtype}"
+        )
+    union = int((ours | theirs).sum())
+    return float((ours & theirs).sum() / union) if union else 1.0
+
+
+class SegmentationScores(NamedTuple):
+    """3D reasoning segmentation over many questions."""
+
+    mean_iou: float
+    """Mean intersection over union."""
+    accuracy: Mapping[float, float]
+    """By threshold, the share of questions whose IoU reaches it."""
+
+
+def segmentation_scores(ious: Sequence[float], thresholds: Sequence[float] = (0.25, 0.5)) -> SegmentationScores:
+    """Mean IoU and accuracy at thresholds, as Surprise3D and ScanRefer report them. ValueError for no questions."""
+    if not ious:
+        raise ValueError("expected at least one question")
+    values = np.asarray(ious, dtype=np.float64)
+    return SegmentationScores(float(values.mean()), {limit: float((values >= limit).mean()) for limit in thresholds})
 
 
 # ------------------------------------------------------------------------------------------------------------ answers

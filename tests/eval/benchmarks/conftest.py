@@ -23,11 +23,13 @@ def published_modules() -> list[ModuleType]:
 
 
 @pytest.fixture
-def open_examples(tmp_path: Path) -> Open:
+def open_examples(tmp_path: Path, panorama_folder: Path) -> Open:
     """open_examples(module, record, ..., setting=value): the benchmark over records, the examples where none given."""
 
     def opened(module: ModuleType, *records: dict[str, Any], **settings: Any) -> PublishedBenchmark:
         definition = module.DEFINITION
+        if definition.read is not None:  # no usual file: panoramas with their annotations
+            return module.build(module.Settings(dataset=str(panorama_folder), **settings))
         stems: dict[str, list[dict[str, Any]]] = {}
         for record in records or definition.examples:
             content = {key: value for key, value in record.items() if key != "_file"}

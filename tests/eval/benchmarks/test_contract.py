@@ -78,7 +78,7 @@ def test_a_wrong_answer_does_not(benchmark: PublishedBenchmark) -> None:
                 wrong = str(3 * abs(item.gold.value) + 7)
             else:
                 continue
-            assert benchmark.score(item, wrong, name).value in (0.0, None), name
+            assert (benchmark.score(item, wrong, name).value or 0) < 1, name
 
 
 def test_no_text_raises_and_scores_stay_in_range(benchmark: PublishedBenchmark) -> None:
@@ -123,6 +123,8 @@ def test_rows_are_counted_and_hashed(module: ModuleType, open_examples: Open, be
 
 
 def test_a_record_without_its_fields_is_named(module: ModuleType, open_examples: Open) -> None:
+    if module.DEFINITION.read is not None:
+        return  # read and checked with its environment: tests/envs/test_panorama_tasks.py
     with pytest.raises(UserError, match=r"record 0 ") as failure:
         open_examples(module, {"nothing": 1}).items()
     assert "\n" not in str(failure.value)
