@@ -8,7 +8,7 @@ Large-chunk test-time training (LaCT), arXiv 2505.23884, as Spatial-TTT has it, 
 (THU-SI/Spatial-TTT@4d6720e, `models/ttt_operation.py`).
 
 Shapes: N batch rows x fast heads, L tokens, C tokens of a chunk, D width of a fast head, H hidden width of its
-network, I = 2 H, M = 3 N matrices, R the shorter side of a matrix and S the longer.
+network, M = 3 N matrices, R the shorter side of a matrix and S the longer.
 """
 
 from __future__ import annotations
@@ -93,12 +93,13 @@ def gradient(w: Matrices, lesson: Lesson) -> Matrices:
     silu_NHC = gate_NHC * sigmoid_NHC
     d_hidden_NHC = w.w1_NDH.to(dtype).transpose(1, 2) @ v_NCD.transpose(1, 2)
     # SiLU'(g) = sigmoid (1 + g (1 - sigmoid)) = sigmoid + SiLU(g) (1 - sigmoid)
-    d_gate_NHC = d_hidden_NHC * up_NHC * (sigmoid_NHC + silu_NHC * (1 - sigmoid_NHC))
+    slope_NHC = torch.addcmul(sigmoid_NHC, silu_NHC, 1 - sigmoid_NHC)
     rate0, rate1, rate2 = rates_NC3.transpose(1, 2).split(1, dim=1)
-    d_in_NIC = torch.cat([d_gate_NHC * rate0, d_hidden_NHC * silu_NHC * rate2], dim=1)
-    d0_NHD, d2_NHD = (d_in_NIC @ k_NCD).chunk(2, dim=1)
-    d1_NDH = ((silu_NHC * up_NHC * rate1) @ v_NCD).transpose(1, 2)
-    return Matrices(d0_NHD, d1_NDH, d2_NHD)
+    return Matrices(
+        (d_hidden_NHC * up_NHC * slope_NHC * rate0) @ k_NCD,
+        ((silu_NHC * up_NHC * rate1) @ v_NCD).transpose(1, 2),
+        (d_hidden_NHC * silu_NHC * rate2) @ k_NCD,
+    )
 
 
 def learn(weights: Weights, lesson: Lesson, norms: Matrices, *, muon: Muon) -> Weights:
@@ -134,7 +135,7 @@ def orthogonal(step: Matrices, *, half: bool) -> Matrices:
     Args:
         step: Of any scale.
         half: In bfloat16, as published. CPUs without matrix units multiply bfloat16 slowly; there the same numbers are
-            held in single precision and every result is rounded, which gives the same bits as bfloat16 would.
+            multiplied in single precision and the products rounded, which gives the same bits as bfloat16 would.
     """
     # The shorter side first, so that the Gram matrix is the smaller one.
     turned = [w.shape[1] > w.shape[2] for w in step]
@@ -156,19 +157,21 @@ def _schulz(x_MRS: Tensor) -> Tensor:
 
 
 def _schulz_rounded(x_MRS: Tensor) -> Tensor:
-    r = _rounded
-    x_MRS = r(x_MRS)
-    x_MRS = r(x_MRS / r(r(x_MRS.norm(dim=(1, 2), keepdim=True)) + 1e-7))
+    """Matrix by matrix, which leaves everything in a core's cache."""
+    return torch.stack([_schulz_rounded_one(x_RS) for x_RS in x_MRS])
+
+
+def _schulz_rounded_one(x_RS: Tensor) -> Tensor:
+    half_RS = x_RS.to(torch.bfloat16)
+    half_RS = half_RS / (half_RS.norm() + 1e-7)
     for a, b, c in NEWTON_SCHULZ:
-        gram_MRR = r(x_MRS @ x_MRS.transpose(1, 2))
-        polynomial_MRR = r(r(b * gram_MRR) + r(r(c * gram_MRR) @ gram_MRR))
-        x_MRS = r(r(a * x_MRS) + r(polynomial_MRR @ x_MRS))
-    return x_MRS
-
-
-def _rounded(x: Tensor) -> Tensor:
-    """To the nearest bfloat16, in the same dtype."""
-    return x.to(torch.bfloat16).to(x.dtype)
+        x_RS = half_RS.float()
+        half_RR = (x_RS @ x_RS.t()).to(torch.bfloat16)
+        square_RR = ((c * half_RR).float() @ half_RR.float()).to(torch.bfloat16)
+        polynomial_RR = (b * half_RR + square_RR).float()
+        half_RS = a * half_RS + (polynomial_RR @ x_RS).to(torch.bfloat16)
+    rounded_RS: Tensor = half_RS.float()
+    return rounded_RS
 
 
 def pieces(length: int, chunk: int, pending: int) -> Iterator[tuple[int, int, bool]]:

@@ -205,20 +205,20 @@ class SpatialTTT(Mixer):
                 for name, new in lesson.items()
             }
         turn = self._turn(lesson["turn"][:, waiting:], rope)
-        q_NLD = self._fast_heads(q_BLC, turn)
+        gate_BFL1 = silu(self.gate_proj(x_BLE)).transpose(1, 2)[..., None]
         weights, norms = self._weights(state), self._norms(x_BLE.shape[0], state)
         outputs, learned = [], 0
         for start, stop, full in fast.pieces(length, chunk, waiting):
-            outputs.append(fast.read(weights.read, q_NLD[:, start:stop]))
+            piece = slice(start, stop)  # all of it chunk by chunk, which stays in a CPU's cache
+            q_NLD = self._fast_heads(q_BLC[:, piece], None if turn is None else (turn[0][:, piece], turn[1][:, piece]))
+            o_BFLD = self.norm(fast.read(weights.read, q_NLD)).unflatten(0, (-1, self.settings.fast_heads))
+            outputs.append((o_BFLD * gate_BFL1[:, :, piece]).transpose(1, 2).flatten(2).to(x_BLE.dtype))
             if full:
                 part = {name: tensor[:, learned : learned + chunk] for name, tensor in lesson.items()}
                 weights = fast.learn(weights, self._studied(part, rope, state), norms, muon=self.settings.muon)
                 learned += chunk
         self._keep(weights, {name: tensor[:, learned:] for name, tensor in lesson.items()}, state)
-        o_BFLD = self.norm(torch.cat(outputs, dim=1)).unflatten(0, (-1, self.settings.fast_heads))
-        gate_BFL1 = silu(self.gate_proj(x_BLE)).transpose(1, 2)[..., None]
-        far_BLC: Tensor = (o_BFLD * gate_BFL1).transpose(1, 2).flatten(2).to(x_BLE.dtype)
-        return far_BLC
+        return torch.cat(outputs, dim=1)
 
     def cost(self, length: int) -> Cost:
         """All but the convolution, which depends on how many tokens are of pictures: 2 x 27 x 3 C for each of them."""
