@@ -244,7 +244,9 @@ def visor_relation_holds(picture: VisorPicture, relation: Relation) -> bool:
 
 
 def visor(prompts: Sequence[tuple[Relation, Sequence[VisorPicture]]]) -> Visor:
-    """VISOR of text-to-image models from detections (arXiv 2212.10015, microsoft/VISOR; OWL-ViT, threshold 0.1, there).
+    """VISOR of text-to-image models from detections (arXiv 2212.10015, microsoft/VISOR).
+
+    There the detector is OWL-ViT with the threshold 0.1.
 
     Args:
         prompts: For each prompt its relation and the pictures made of it, as many for every prompt.

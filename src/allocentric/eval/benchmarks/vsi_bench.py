@@ -19,6 +19,7 @@ from allocentric.datasets import export
 from allocentric.eval.aggregation import Nested, Sums
 from allocentric.eval.benchmarks import _vsi_profiles as profiles
 from allocentric.eval.benchmarks import _vsi_records as records
+from allocentric.eval.benchmarks._published import listed
 from allocentric.scenes.sources import vsi_metadata
 
 
@@ -42,6 +43,10 @@ class Settings(config.Settings):
     """Only these question types; empty takes all."""
     wording: Literal["default", "api"] = "default"
     """api asks for numbers as the first two profiles do with models behind an API (gemini_api, gpt4v)."""
+    ids: Path | None = None
+    """Text file with one item id a line (the official tiny set, say); needs `ids_sha256`."""
+    ids_sha256: str | None = None
+    """SHA-256 of that file: sets called tiny differ (two of them share 38 of 400 questions)."""
     partial: bool = False
     """Average over the leaderboard columns that occur; otherwise the overall score needs all eight."""
 
@@ -76,6 +81,8 @@ class VsiBench:
         records.check_kinds(items, where)
         if settings.kinds:
             items = [item for item in items if item.kind in settings.kinds]
+        if settings.ids is not None:
+            items = listed(items, settings.ids, settings.ids_sha256)
         if not items:
             raise DataError(f"{where}: no questions are left with these settings")
         records.check_videos(items)
@@ -110,7 +117,11 @@ class VsiBench:
         """Row count and SHA-256 of (id, question, options, ground truth); the published count beside the full set."""
         found = records.fingerprint(self.items())
         settings = self._settings
-        if settings.dataset == records.REPOSITORY and settings.subset == "full" and not settings.kinds:
+        if (
+            settings.dataset == records.REPOSITORY
+            and settings.subset == "full"
+            and not (settings.kinds or settings.ids)
+        ):
             found["published_row_count"] = sum(records.PUBLISHED_COUNTS.values())
         return found
 
