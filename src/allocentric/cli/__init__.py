@@ -12,7 +12,7 @@ import sys
 import typer
 
 from allocentric import terminal
-from allocentric.cli import catalogs, data, environments, evaluation
+from allocentric.cli import attention, catalogs, data, environments, evaluation
 from allocentric.cli.options import EXIT_INTERRUPTED, EXIT_USER_ERROR
 from allocentric.core.errors import UserError
 
@@ -36,6 +36,7 @@ app.command()(environments.rollout)
 app.command()(evaluation.score)
 app.command()(evaluation.compare)
 app.command()(evaluation.report)
+app.add_typer(attention.bench, name="bench")
 app.command()(environments.play)
 app.command()(catalogs.env)
 app.command()(catalogs.version)
