@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -95,9 +96,7 @@ def test_topics_give_attention_somewhere_to_go() -> None:
     job = Job(heads=2, kv_heads=2, head_dim=64)
     q, k, _ = inputs.tensors(job, 2048, "fp32")
     scores = (q @ k.transpose(-1, -2) / 8).mean((0, 1))
-    g = torch.Generator().manual_seed(job.seed)
-    torch.randn(32, 64, generator=g)
-    topic = torch.randint(32, (32,), generator=g).repeat_interleave(64)
+    topic = inputs.topics(job, 2048, torch.Generator().manual_seed(job.seed))[0]
     same = topic[:, None] == topic
     assert 3.0 < float(scores[same].mean() - scores[~same].mean()) < 5.0
 
@@ -159,7 +158,7 @@ def test_what_cannot_run_says_why_and_the_rest_is_measured() -> None:
     few = {**SMALL, "mixers": (), "mixer_settings": {}, "lengths": (32,), "stream": 0, "backward": False}
     found = run(Job(**few, executor="band"))
     rows = {row["name"]: row for row in found["rows"]}
-    assert "'gather' would" in rows["moba"]["refused"]
+    assert "it runs windows, not a Blocks plan; '" in rows["moba"]["refused"]
     assert rows["sliding_window"]["executor"] == "band"
     _, cells, notes = report.table(found)
     assert len(cells) == 2
@@ -208,6 +207,24 @@ def test_base_is_measured_by_this_bench_and_leaves_nothing_behind(repository: Pa
     assert "allocentric-base" not in subprocess.run([*git, "worktree", "list"], capture_output=True, text=True).stdout
     with pytest.raises(UserError, match="git rev-parse failed"):
         against.compare(Job(**few), "no-such-commit")
+
+
+@pytest.mark.slow
+def test_gpu_script_runs_at_toy_size(repository: Path) -> None:
+    """Its code, not its figures: on the CPU, with the executors that run there."""
+    script = repository / "benchmarks" / "attention_gpu.py"
+    arguments = (
+        "--device cpu --dtype fp32 --peak 0.1 --lengths 256 --windows 64 --blocks 1 --chunks 2048 --heads 2 "
+        "--head-dim 32 --fast-width 32 --executors auto --repeats 1 --json"
+    )
+    done = subprocess.run([sys.executable, str(script), *arguments.split()], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert set(found["wanted"]) == {"window", "window_both", "dynamic", "fast_weights"}
+    window = next(row for row in found["attention"] if row["label"] == "window 64")
+    assert window["efficiency"] == window["speedup"] * window["density"]
+    assert found["wanted"]["window"]["lowest"] == window["efficiency"]
+    assert len(found["errors"]["auto"]) == 16
 
 
 def test_command_prints_json(tmp_path: Path) -> None:

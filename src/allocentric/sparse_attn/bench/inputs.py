@@ -4,7 +4,7 @@ Every stretch of 64 tokens has one of 32 topics; queries and keys of one topic l
 the softmax, others by 0. Attention then has somewhere to go, unlike between independent random vectors, where the
 recall of any method is its density.
 
-Shapes: B batch, H query heads, K key-value heads, L tokens, D head width.
+Shapes: L tokens, T topics, D head width.
 """
 
 from __future__ import annotations
@@ -20,17 +20,24 @@ _STRETCH, _TOPICS, _LIKING = 64, 32, 4.0
 
 def tensors(job: Job, length: int, dtype: str) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values."""
-    g = torch.Generator().manual_seed(job.seed)
-    topics_TD = torch.randn(_TOPICS, job.head_dim, generator=g)
-    topic_of = torch.randint(_TOPICS, (-(-length // _STRETCH),), generator=g).repeat_interleave(_STRETCH)[:length]
+    g = torch.Generator(device=job.device).manual_seed(job.seed)
+    topic_L, vectors_TD = topics(job, length, g)
     # |topic|^2 is D, so the score of one topic is share^2 sqrt(D).
-    share = (_LIKING / job.head_dim**0.5) ** 0.5
-    common_LD = topics_TD[topic_of] * share
-    made = []
-    for heads, lift in ((job.heads, common_LD), (job.kv_heads, common_LD), (job.kv_heads, None)):
-        noise = torch.randn(job.batch, heads, length, job.head_dim, generator=g)
-        made.append((noise if lift is None else noise + lift).to(job.device, DTYPES[dtype]))
-    return made[0], made[1], made[2]
+    common_LD = vectors_TD[topic_L] * (_LIKING / job.head_dim**0.5) ** 0.5
+
+    def random(heads: int) -> Tensor:
+        return torch.randn(job.batch, heads, length, job.head_dim, generator=g, device=job.device)
+
+    q, k, v = random(job.heads) + common_LD, random(job.kv_heads) + common_LD, random(job.kv_heads)
+    return q.to(DTYPES[dtype]), k.to(DTYPES[dtype]), v.to(DTYPES[dtype])
+
+
+def topics(job: Job, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """The topic of every token, and the vectors of the topics."""
+    stretches = -(-length // _STRETCH)
+    topic_L = torch.randint(_TOPICS, (stretches,), generator=generator, device=job.device).repeat_interleave(_STRETCH)
+    vectors_TD = torch.randn(_TOPICS, job.head_dim, generator=generator, device=job.device)
+    return topic_L[:length], vectors_TD
 
 
 def geometry(job: Job, length: int) -> Geometry:
