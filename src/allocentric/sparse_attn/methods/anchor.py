@@ -60,23 +60,26 @@ class Anchor(Selector):
     def choose(self, q_BHLD: Tensor, k_BKSD: Tensor, call: Call) -> Tensor:
         """(B, H, G, S) bool: the keys that every group sees, later ones than its queries included."""
         extent, block = call.extent, self.settings.block
-        q, k = wide(q_BHLD), per_query_head(wide(k_BKSD), extent.heads)
+        q, k = wide(q_BHLD) * call.scale, per_query_head(wide(k_BKSD), extent.heads)
         place_S = torch.arange(extent.kv_len, device=extent.device)
         group = block * self.settings.step
-        starts = range(0, extent.q_len, group)
         anchors = []
-        for start in starts:
-            rows = q[:, :, start : start + group]
-            begin, end = start + extent.q_offset, start + extent.q_offset + rows.shape[2]
-            near_S = torch.cat([place_S[: min(block, begin)], place_S[begin:end]])
-            scores = rows @ k[:, :, near_S].transpose(-1, -2) * call.scale
-            later = near_S > place_S[begin:end, None]
-            anchors.append(scores.masked_fill(later, float("-inf")).amax(-1))
+        for start in range(0, extent.q_len, block):
+            rows = q[:, :, start : start + block]
+            size = rows.shape[2]
+            begin, end = start // group * group + extent.q_offset, start + extent.q_offset + size
+            near = rows @ k[:, :, begin:end].transpose(-1, -2)
+            later = torch.ones(size, size, dtype=torch.bool, device=extent.device).triu(1)
+            near[..., -size:].masked_fill_(later, float("-inf"))
+            best = near.amax(-1)
+            if begin:
+                best = best.maximum((rows @ k[:, :, : min(block, begin)].transpose(-1, -2)).amax(-1))
+            anchors.append(best)
         anchor_BHQ = block_mean(torch.cat(anchors, 2)[..., None], block)
-        behind_BHQS = anchor_BHQ - block_mean(q, block) @ k.transpose(-1, -2) * call.scale
+        behind_BHQS = anchor_BHQ - block_mean(q, block) @ k.transpose(-1, -2)
         close = pad(behind_BHQS <= self.settings.theta, (0, 0, 0, -behind_BHQS.shape[2] % self.settings.step))
         close_BHGS = close.unflatten(2, (-1, self.settings.step)).any(3)
-        group_start = (torch.tensor(list(starts), device=extent.device) + extent.q_offset)[:, None]
+        group_start = torch.arange(0, extent.q_len, group, device=extent.device)[:, None] + extent.q_offset
         chosen: Tensor = close_BHGS | (place_S < block) | (place_S >= group_start)
         return chosen
 
