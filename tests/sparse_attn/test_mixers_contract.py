@@ -16,20 +16,22 @@ from allocentric.sparse_attn.errors import AttentionError, MissingGeometryError
 from allocentric.sparse_attn.geometry import Geometry
 
 LENGTH = mixed_geometry().length
-CHUNKINGS = ([7] * 16 + [3], [31, 31, 31, 22], [1, 63, 51], [1] * LENGTH)
+CHUNKINGS = ([7] * 16 + [3], [31, 31, 31, 22], [1, 63, 51], [1] * 40 + [75])
 TIGHT = {"rtol": 1e-9, "atol": 1e-9}
 
 
-def _cases() -> list[tuple[str, int]]:
-    """Every mixer under its example, and under each of its variants."""
+def _cases(*, quick: bool) -> list[object]:
+    """Every mixer under its example, and under each of its variants, which are slow tests where not `quick`."""
+    marks = () if quick else (pytest.mark.slow,)
     return [
-        (name, place)
+        pytest.param(name, place, id=f"{name}-{place}", marks=marks if place else ())
         for name in MIXERS.names()
         for place in range(1 + len(getattr(MIXERS.load(name), "VARIANTS", ())))
     ]
 
 
-CASES = pytest.mark.parametrize(("name", "place"), _cases(), ids=lambda value: str(value))
+CASES = pytest.mark.parametrize(("name", "place"), _cases(quick=False))
+ALL_CASES = pytest.mark.parametrize(("name", "place"), _cases(quick=True))
 
 
 @pytest.fixture(autouse=True)
@@ -107,7 +109,7 @@ def assert_states_agree(found: MixerState, wanted: MixerState) -> None:
         torch.testing.assert_close(found.tensors[name], tensor, **TIGHT, msg=lambda m, n=name: f"state {n}: {m}")
 
 
-@CASES
+@ALL_CASES
 def test_one_call_chunks_and_steps_agree(name: str, place: int) -> None:
     mixer = mixer_of(name, place)
     if not mixer.streams:
@@ -124,6 +126,17 @@ def test_one_call_chunks_and_steps_agree(name: str, place: int) -> None:
             found = streamed(mixer, data, sizes, other)
             torch.testing.assert_close(found, whole, **TIGHT, msg=lambda m, s=sizes: f"chunks {s[:3]}: {m}")
             assert_states_agree(other, state)
+
+
+@CASES
+@pytest.mark.slow
+def test_every_token_alone_agrees(name: str, place: int) -> None:
+    mixer = mixer_of(name, place)
+    data = inputs(mixer)
+    with torch.no_grad():
+        state, other = fresh(mixer), fresh(mixer)
+        torch.testing.assert_close(streamed(mixer, data, [1] * LENGTH, other), run(mixer, data, state=state), **TIGHT)
+        assert_states_agree(other, state)
 
 
 @CASES
@@ -147,6 +160,7 @@ def test_gradients_through_a_state_are_those_of_one_call(name: str, place: int) 
 
 
 @CASES
+@pytest.mark.slow
 def test_gradcheck(name: str, place: int) -> None:
     mixer = mixer_of(name, place)
     data = inputs(mixer, batch=1, length=40)
@@ -182,7 +196,7 @@ def test_batch_rows_are_independent(name: str, place: int) -> None:
         torch.testing.assert_close(run(mixer, data)[1:2], alone, **TIGHT)
 
 
-@CASES
+@ALL_CASES
 def test_the_state_is_as_large_as_it_says(name: str, place: int) -> None:
     mixer = mixer_of(name, place)
     data = inputs(mixer)
@@ -233,7 +247,7 @@ def test_a_restored_snapshot_forgets_what_came_after(name: str, place: int) -> N
         assert torch.equal(run(mixer, data, slice(45, 78), state), wanted)
 
 
-@CASES
+@ALL_CASES
 @pytest.mark.parametrize("at", [21, 45])
 def test_a_row_that_begins_anew_forgets_and_its_neighbour_does_not(name: str, place: int, at: int) -> None:
     mixer = mixer_of(name, place)
@@ -304,6 +318,7 @@ def test_detach_cuts_the_graph(name: str, place: int) -> None:
 
 
 @CASES
+@pytest.mark.slow
 def test_half_precision_stays_near(name: str, place: int) -> None:
     mixer = mixer_of(name, place)
     x, rope, geometry = inputs(mixer)

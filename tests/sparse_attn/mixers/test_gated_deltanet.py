@@ -53,15 +53,15 @@ def by_recurrence(p: dict[str, Tensor], x: Tensor, rope: object, key_heads: int,
 ODD = Settings(key_heads=2, value_heads=4, key_dim=5, value_dim=7, taps=2, chunk=5)
 
 
-@pytest.mark.parametrize("settings", [Settings(chunk=8), Settings(chunk=64), ODD], ids=["chunks", "one", "odd"])
+@pytest.mark.parametrize("settings", [Settings(chunk=8), ODD], ids=["chunks", "odd"])
 def test_output_and_gradients_are_those_of_the_recurrence(settings: Settings) -> None:
     torch.manual_seed(0)
     mixer = disturbed(build(settings, DIMS))
-    x, rope = tokens_and_rope(DIMS, length=13)
+    x, rope = tokens_and_rope(DIMS, batch=1, length=11)
     assert_equals_reference(mixer, lambda p, x, r: by_recurrence(p, x, r, mixer.key_heads, mixer.key_dim), x, rope)
 
 
-@pytest.mark.parametrize("chunk", [16, 64])
+@pytest.mark.parametrize("chunk", [64])
 def test_the_rule_equals_both_functions_of_transformers(chunk: int) -> None:
     qwen = pytest.importorskip("transformers.models.qwen3_5.modeling_qwen3_5")
     from allocentric.sparse_attn.mixers._delta_rule import gated_delta_rule
