@@ -12,6 +12,8 @@ from allocentric import terminal
 from allocentric.cli.options import Json, Overrides, RunsFolder
 from allocentric.core.errors import UserError
 
+_LISTED = 50  # answers whose scores differ, shown by `score`
+
 
 def evaluate_recipe(
     recipe: Annotated[Path, typer.Argument(help="Recipe YAML (configs/demo_eval.yaml), or a run's config.yaml.")],
@@ -60,7 +62,13 @@ def score(
     for name in results["profiles"]:
         print(f"profile {name}")
         _print_leaderboard({**results, "profile": name})
-    print(f"{len(results['disagreements'])} answers are scored differently by the profiles (--json lists them)")
+    found = results["disagreements"]
+    print(f"{len(found)} answers are scored differently by the profiles")
+    for one in found[:_LISTED]:
+        scores = ", ".join(f"{name} {'-' if score is None else f'{score:g}'}" for name, score in one["scores"].items())
+        print(f"{one['model']}, item {one['item']}: {scores}\n  {one['why']}")
+    if len(found) > _LISTED:
+        print(f"... and {len(found) - _LISTED} more (--json lists them all)")
 
 
 def compare(

@@ -669,6 +669,19 @@ def test_one_response_file_under_three_profiles_says_per_item_why(tmp_path: Path
     assert "lmms-eval@75571cf reads 4" in difference["why"]
 
 
+def test_the_command_prints_the_differences(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from allocentric.cli.evaluation import score
+
+    vsi(tmp_path, count_of("4"))
+    answers = tmp_path / "answers.jsonl"
+    answers.write_text('{"id": "0", "response": "Four, that is 4."}\n')
+    score(answers, benchmark="vsi-bench", settings=[f"dataset={tmp_path / 'vsi.jsonl'}", "partial=true"])
+    printed = capsys.readouterr().out
+    assert "1 answers are scored differently by the profiles" in printed
+    assert f"answers, item 0: {OFFICIAL} 0, {LMMS_EVAL} 100, {VLMEVALKIT} 100" in printed
+    assert "the first token 'Four,' is not a number" in printed
+
+
 def test_profiles_of_one_benchmark_are_known_to_recipes() -> None:
     with pytest.raises(SettingsError, match="did you mean 'vlmevalkit@e8e78f0'"):
         vsr.build(vsr.Settings()).profile("vlmevalkit")

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from allocentric.core.scoring import MRA_RULES
-from allocentric.core.types import Answer, Choice, Item, Number, Sampling, Unreadable, View
+from allocentric.core.types import Answer, Choice, Item, Number, Sampling, Text, Unreadable, View
 from allocentric.eval.aggregation import Nested
 from allocentric.eval.benchmarks import _published as published
 from allocentric.eval.benchmarks._profiles import (
@@ -42,6 +42,8 @@ GROUPS = {
 }
 """Column -> question types; the overall score is the mean of the eight columns."""
 CELLS = {kind: cell for cell, kinds in GROUPS.items() for kind in kinds}
+UNSCORED = "None"
+"""Type of the turns that only show pictures."""
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
@@ -55,14 +57,19 @@ class Settings(published.Settings):
 
 
 def _item(row: Row) -> Item:
-    kind, scan = row.one_of("type", CELLS), row.text("scan_id")
-    pictures = row.value("new_observations")
-    turn = int(row.number("turn"))
+    if row.text("type") == UNSCORED:
+        return _turn(row, UNSCORED, (), Text(""))
+    kind = row.one_of("type", CELLS)
     if "Judgement" in kind:
         choices = row.texts("option")
-        gold: Answer = row.choice("answer", [choice.strip('"') for choice in choices])
-    else:
-        choices, gold = (), row.quantity("answer")
+        return _turn(row, kind, choices, row.choice("answer", [choice.strip('"') for choice in choices]))
+    return _turn(row, kind, (), row.quantity("answer"))
+
+
+def _turn(row: Row, kind: str, choices: Sequence[str], gold: Answer) -> Item:
+    scan = row.text("scan_id")
+    pictures = row.value("new_observations")
+    turn = int(row.number("turn"))
     return row.item(
         id=f"{scan}/{turn}",
         kind=kind,
@@ -72,17 +79,18 @@ def _item(row: Row) -> Item:
         scene=scan,
         views=row.views(pictures),
         turn=turn,
+        system_prompt=row.text("system_prompt") if row.has("system_prompt") else "",
     )
 
 
 def _with_earlier_pictures(items: list[Item]) -> list[Item]:
-    """Every item with the pictures of its scan's earlier turns before its own."""
+    """Every scored item with the pictures of its scan's earlier turns before its own."""
     seen: dict[str, tuple[View, ...]] = {}
     whole = {}
     for item in sorted(items, key=lambda one: one.extra["turn"]):
         seen[item.scene_id] = (*seen.get(item.scene_id, ()), *item.views)
         whole[item.id] = replace(item, views=seen[item.scene_id])
-    return [whole.get(item.id, item) for item in items]
+    return [whole[item.id] for item in items if item.kind != UNSCORED]
 
 
 def said_as_answer(text: str) -> str:
@@ -158,7 +166,7 @@ def worth(answer: Answer, item: Item) -> float:
 
 
 def _prompt(item: Item) -> str:
-    return item.prompt
+    return "\n".join(part for part in (item.extra["system_prompt"], item.prompt) if part)
 
 
 def _text_of(item: Item) -> str:
