@@ -24,7 +24,7 @@ SCHULZ = (
     (4.0848, -6.8946, 2.9270), (3.9505, -6.3029, 2.6377), (3.7418, -5.5913, 2.3037), (2.8769, -3.1427, 1.2046),
     (2.8366, -3.0525, 1.2012),
 )  # fmt: skip
-"""As memory_attention 1.2 lists them."""
+"""Spelled out again: THU-SI/Spatial-TTT@4d6720e, `zeropower_via_newtonschulz5`."""
 
 
 class WithGeometry(nn.Module):
