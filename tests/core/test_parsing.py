@@ -297,6 +297,7 @@ WAYS = ("left", "not moving", "right", "no bus there")
         ("The final answer is option (C) rather than B.", 2),
         ("Therefore, the final answer is:\n$:\nA: left", 0),
         ("A or C are plausible. \u6700\u7ec8\u7b54\u6848: B", 1),
+        ("\u56e0\u6b64\u7b54\u6848\u662f\uff1aD", 3),
         ("Final Answer: moving to the left side", 0),
         ("The final answer is: A. No, wait.\nThe final answer is: D", 3),
         ("Therefore, the final answer is: $A or C", None),

@@ -45,14 +45,27 @@ def show(
     for entries in owners:
         module = entries.load(wanted)
         rows = _setting_rows(getattr(module, "Settings", None))
+        facts = _facts(module)
         if json:
             keys = ("setting", "type", "default", "meaning")
             record = {"kind": entries.kind, "name": wanted, "text": module.__doc__}
-            terminal.print_json(record | {"settings": [dict(zip(keys, row, strict=True)) for row in rows]})
+            terminal.print_json(
+                record | {"facts": facts} | {"settings": [dict(zip(keys, row, strict=True)) for row in rows]}
+            )
             continue
         print(f"{entries.kind}: {wanted}\n\n{(module.__doc__ or '').strip()}\n")
         if rows:
-            terminal.print_table(["setting", "type", "default", "meaning"], rows)
+            terminal.print_table(["setting", "type", "default", "meaning"], rows, notes=facts)
+
+
+def _facts(module: Any) -> list[str]:
+    """Profiles, licence and published scores of a published benchmark; nothing for other entries."""
+    definition = getattr(module, "DEFINITION", None)
+    if definition is None:
+        return []
+    from allocentric.eval.benchmarks._published import facts
+
+    return facts(definition)
 
 
 def _setting_rows(settings: Any) -> list[tuple[str, str, str, str]]:

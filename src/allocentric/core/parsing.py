@@ -109,7 +109,7 @@ _REASON = re.compile(r"\s+(?:or|because|as|since|is|which|and|for|with|due|based
 _ALTERNATIVE = re.compile(r"\s*(?:or|and|/)\s*[(\[]?([A-Z])(?![\w-]|'\w)")
 _FINAL = re.compile(
     r"(?:\bfinal\s+(?:answer|choice)\b(?:\s+(?:is|was|could be|would be|should be|must be)\b|(?=\s?[:=]))"
-    r"|\u6700\u7ec8\u7b54\u6848)\s?[:\uff1a=]?",
+    r"|(?:\u6700\u7ec8)?\u7b54\u6848[\u662f\u4e3a]?)\s?[:\uff1a=]?",
     re.IGNORECASE,
 )
 _SAYS_LETTER = re.compile(

@@ -242,6 +242,20 @@ def listed(items: Sequence[Item], path: Path, sha256: str | None) -> list[Item]:
     return [item for item in items if item.id in wanted]
 
 
+def facts(definition: Definition) -> list[str]:
+    """What `allocentric show` prints beside the settings: profiles with their defects, licence, published scores."""
+    lines = [f"license: {definition.license}", f"source: {definition.citation}"]
+    for profile in definition.profiles:
+        lines.append(f"profile {profile.name}" + (":" if profile.defects else ""))
+        lines += [f"  known defect: {defect}" for defect in profile.defects]
+    for row in definition.published:
+        cells = ", ".join(f"{name} {value:g}" for name, value in row.cells.items())
+        score = " ".join(part for part in ("" if row.overall is None else f"{row.overall:g}", cells) if part)
+        note = f"; {row.note}" if row.note else ""
+        lines.append(f"published: {row.name} {score} ({row.scorer}, {row.subset}, {row.source}{note})")
+    return [*lines, f"not found: {definition.unknown}"] if definition.unknown else lines
+
+
 def refuse(name: str, reason: str) -> NoReturn:
     """What building a benchmark without public data or scorer ends with."""
     raise UserError(f"{name} can't be run: {reason}")
