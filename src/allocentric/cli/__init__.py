@@ -38,6 +38,7 @@ app.command()(evaluation.compare)
 app.command()(evaluation.report)
 app.add_typer(attention.bench, name="bench")
 app.command()(environments.play)
+app.command()(attention.convert)
 app.command()(catalogs.env)
 app.command()(catalogs.version)
 

@@ -1,4 +1,4 @@
-"""Commands about attention: bench."""
+"""Commands about attention: convert, bench."""
 
 from __future__ import annotations
 
@@ -10,8 +10,37 @@ from typing import Annotated, Any
 import typer
 
 from allocentric import terminal
-from allocentric.cli.options import Json
+from allocentric.cli.options import Json, Overrides
 from allocentric.core.errors import UserError
+
+
+def convert(
+    checkpoint: Annotated[str, typer.Argument(help="Folder or hub id of an image-text-to-text checkpoint.")],
+    recipe: Annotated[Path, typer.Argument(help="Recipe YAML (configs/convert/spatial_ttt.yaml).")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the hybrid; new or empty.")],
+    revision: Annotated[str | None, typer.Option("--revision", help="Branch, tag or commit of a hub id.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of weights that the checkpoint doesn't have.")] = 0,
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Turn attention layers of a vision-language model into recurrent or test-time-training layers."""
+    from allocentric.core.config import load_recipe
+    from allocentric.sparse_attn.convert import convert as convert_checkpoint
+    from allocentric.sparse_attn.recipe import ConversionRecipe
+
+    settings = load_recipe(recipe, ConversionRecipe, overrides or ())
+    made = convert_checkpoint(checkpoint, settings, out, revision=revision, seed=seed)
+    if json:
+        terminal.print_json({**vars(made), "folder": str(made.folder)})
+        return
+    rows = [(str(index), kind) for index, kind in enumerate(made.layers)]
+    notes = [
+        f"{made.parameters:,} parameters, {made.new_parameters:+,} to the original",
+        f"mixers carry {made.state_bytes:,} bytes per sequence after 4096 tokens",
+        f"checkpoint: {made.folder}",
+    ]
+    terminal.print_table(["layer", "what"], rows, notes=notes)
+
 
 bench = typer.Typer(help="Measure parts of the package.", no_args_is_help=True)
 

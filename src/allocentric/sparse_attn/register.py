@@ -220,8 +220,6 @@ def equip(tower: Any, entries: list[LayerMethod], *, causal: bool) -> None:
     for layer, entry in chosen.items():
         module, settings = method_settings(entry)
         attention = attentions[layer]
-        if not hasattr(attention, "scaling"):
-            raise AttentionError(f"layer {layer} is a mixer, which no attention method can serve")
         weight = next(attention.parameters())
         with torch.device("cpu" if weight.is_meta else weight.device):
             selector: Selector = module.build(settings, _replaced_layer(_dims(attention), layer, count))
@@ -264,9 +262,14 @@ def attention_layers(tower: Any) -> dict[int, Any]:
     found = {}
     for index, layer in enumerate(layers_of(tower)):
         for name in ("self_attn", "attn"):
-            if (attention := getattr(layer, name, None)) is not None:
+            if hasattr(attention := getattr(layer, name, None), "scaling"):  # a mixer in its place has none
                 found[index] = attention
     return found
+
+
+def text_tower(model: nn.Module) -> Any:
+    """The language model of a model."""
+    return _towers(model)["text"]
 
 
 def _towers(model: nn.Module) -> dict[str, Any]:
@@ -311,7 +314,13 @@ def _when_built(module: nn.Module, name: str, submodule: nn.Module | None) -> No
     _hook_once(module, _before_towers)
     if name == "visual":
         vision.attach(submodule)
+    else:
+        _hook_once(submodule, _before_language_model)
     noted = getattr(submodule.config, KEY, None) or {}
+    if noted.get("mixers"):
+        from allocentric.sparse_attn import hybrid
+
+        hybrid.put_mixers(submodule, hybrid.noted_mixers(noted["mixers"]), adopt=False)
     if "methods" in noted:
         entries = [
             settings_of.settings_from_mapping(LayerMethod, entry, where=f"the checkpoint's config ({KEY})")
@@ -329,6 +338,8 @@ def attach(model: nn.Module) -> None:
         children = dict(module.named_children())
         if "language_model" in children or "visual" in children:
             _hook_once(module, _before_towers)
+            if "language_model" in children:
+                _hook_once(children["language_model"], _before_language_model)
         elif hasattr(children.get("model"), "language_model"):
             _hook_once(module, _before_head)
         if "visual" in children:
@@ -394,8 +405,23 @@ def _before_towers(module: Any, arguments: tuple[Any, ...], named: dict[str, Any
     encoded = getattr(module, "encoded_grids", {})
     named["geometry"] = stream.geometry_of_call(module.config, {**named, "encoded_grids": encoded})
     module.encoded_grids_used = True
+    if named["geometry"] is not None and hasattr(named.get("past_key_values"), "geometry_of_keys"):
+        tokens = named["inputs_embeds"] if named.get("input_ids") is None else named["input_ids"]
+        named["geometry"] = named["past_key_values"].geometry_of_keys(named["geometry"], tokens.shape[1])
     named.pop("answer_BL", None)
     return arguments, named
+
+
+def _before_language_model(module: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+    """Tell a cache that turns keys where the new tokens lie."""
+    cache = named.get("past_key_values")
+    if not hasattr(cache, "announce"):
+        return
+    tokens = named.get("inputs_embeds")
+    tokens = named.get("input_ids", arguments[0] if arguments else None) if tokens is None else tokens
+    assert cache is not None
+    assert tokens is not None
+    cache.announce(named.get("position_ids"), module.rotary_emb, tokens.shape[1], tokens.device)
 
 
 register()
