@@ -70,7 +70,7 @@ def test_at_density_one_logits_and_text_are_those_of_eager_attention(family: str
     assert torch.equal(model.generate(**x, max_new_tokens=5), text)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["qwen2_5_vl", *(pytest.param(f, marks=pytest.mark.slow) for f in FAMILIES[1:])])
 def test_static_caches_hold_no_keys_in_unused_slots(family: str) -> None:
     model, x = model_of(family, attn_implementation="eager"), inputs_of(family, rows=2, pad=5)
     text = model.generate(**x, max_new_tokens=5)
@@ -138,7 +138,7 @@ def test_one_call_equals_chunks_and_steps_with_caches(family: str, name: str) ->
         torch.testing.assert_close(static, whole, **close)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["qwen2_5_vl", *(pytest.param(f, marks=pytest.mark.slow) for f in FAMILIES[1:])])
 def test_a_padded_row_is_the_row_alone(family: str) -> None:
     model, both, alone = model_of(family), inputs_of(family, rows=2, pad=7), inputs_of(family, rows=1)
     register.use(model, {"text": [entry("moba")]})

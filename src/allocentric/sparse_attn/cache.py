@@ -33,7 +33,7 @@ up over a stream. unrotated: the same positions, but keys are kept without rotat
 
 
 class MixerLayer(CacheLayerMixin):  # type: ignore[misc]
-    """What a mixer remembers, as one layer of a cache. Takes the place of a layer of keys at the mixer's first call."""
+    """What a mixer remembers, as a layer of a cache; takes the place of a layer of keys at the mixer's first call."""
 
     is_sliding = True  # so that masks are sized by layers that have keys
     is_compileable = False
@@ -68,7 +68,7 @@ class MixerLayer(CacheLayerMixin):  # type: ignore[misc]
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Nothing to be done: the mixer makes its state."""
 
-    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> Any:
+    def update(self, *_: Any, **__: Any) -> Any:
         """Refused: a mixer has no keys."""
         raise AttentionError("this layer of the cache holds a mixer's state, and an attention layer wrote keys to it")
 

@@ -5,6 +5,7 @@ Shapes: B batch, H query heads, K key-value heads, L queries, S keys, D head wid
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
@@ -391,6 +392,10 @@ def _norm_eps(norm: nn.Module | None) -> float:
 def _norm_offset(norm: nn.Module) -> float:
     """0 where a norm of ones gives its weights, 1 where it gives them plus 1. Asked of the module, not of its name."""
     weight = norm.get_parameter("weight")
+    if weight.is_meta:  # a model that is built before its weights are there
+        norm = copy.deepcopy(norm).to_empty(device="cpu")
+        weight = norm.get_parameter("weight")
+        nn.init.ones_(weight)
     given = norm(torch.ones_like(weight)) - weight
     return float(given.float().mean().round())
 

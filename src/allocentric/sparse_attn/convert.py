@@ -102,8 +102,8 @@ def become(model: Any, recipe: ConversionRecipe, *, seed: int = 0) -> tuple[list
     names, state_bytes = [], 0
     for index, layer in enumerate(register.layers_of(tower)):
         if index in mixed:
-            mixer = layer.self_attn.mixer
-            names.append(str(mixer.name))
+            mixer = hybrid.mixer_of(layer)
+            names.append(mixer.name)
             state_bytes += mixer.cost(4096).state_bytes
         elif index in methods:
             names.append(methods[index].method)

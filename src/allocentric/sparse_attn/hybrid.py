@@ -128,6 +128,12 @@ def put_mixers(tower: Any, entries: list[LayerMixer], *, adopt: bool) -> list[in
     return sorted(made)
 
 
+def mixer_of(layer: Any) -> Mixer:
+    """The mixer of a layer that `put_mixers` changed."""
+    mixed: MixedLayer = layer.self_attn
+    return mixed.mixer
+
+
 def noted_mixers(entries: list[dict[str, Any]]) -> list[LayerMixer]:
     """What a checkpoint's config says."""
     where = f"the checkpoint's config ({KEY})"

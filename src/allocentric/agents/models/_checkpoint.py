@@ -159,10 +159,23 @@ def _check_processor(path: str, processor: Any) -> None:
         raise UserError(f"{path} has no chat template (chat_template.jinja); only chat checkpoints can be asked")
 
 
+def _has_our_layers(path: str, revision: str | None, attn_implementation: str | None) -> bool:
+    """Whether the checkpoint's config or the caller asks for attention of `allocentric.sparse_attn`."""
+    if attn_implementation is not None and attn_implementation.startswith("allocentric:"):
+        return True
+    model_config = _load_config(path, revision)
+    parts = [model_config, *(getattr(model_config, name, None) for name in model_config.sub_configs)]
+    return any(getattr(part, "allocentric", None) for part in parts)
+
+
 def _load_model(path: str, revision: str | None, dtype: str, device: str, attn_implementation: str | None) -> Any:
     import torch
     from transformers import AutoModelForImageTextToText
 
+    if _has_our_layers(path, revision, attn_implementation):
+        from allocentric.sparse_attn import register  # puts attention methods and mixers into transformers
+
+        register.register()
     options: dict[str, Any] = {"device_map": "auto"} if device == "auto" else {}
     if attn_implementation is not None:
         options["attn_implementation"] = attn_implementation

@@ -38,7 +38,8 @@ class Settings(config.Settings):
     device: str = "cpu"
     """cpu, cuda, cuda:1, mps, or auto (spread over all GPUs by accelerate). An absent device is an error."""
     attn_implementation: str | None = None
-    """Passed on: eager, sdpa, flash_attention_2 or a registered name; None is the checkpoint's default."""
+    """Passed on: eager, sdpa, flash_attention_2 or allocentric:METHOD (`allocentric list methods`); None is the
+    checkpoint's default."""
     batch_size: Annotated[int, Field(ge=1)] = 1
     """Prompts per forward pass; a batch that does not fit into memory is split in halves."""
     as_video: bool | None = None
