@@ -20,6 +20,7 @@ COMMANDS = [
     "rollout",
     "score",
     "compare",
+    "power",
     "report",
     "play",
     "env",

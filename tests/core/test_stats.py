@@ -8,16 +8,21 @@ from scipy import stats as scipy_stats
 
 from allocentric.core.stats import (
     bootstrap,
+    chance_adjusted,
     cluster_bootstrap,
     cluster_weights,
+    clustered_mcnemar,
     clustered_standard_error,
     clustered_wilson_interval,
     detectable_difference,
     holm,
+    intracluster_correlation,
     items_needed,
+    mcnemar,
     paired_difference,
     percentile_interval,
     power,
+    weighted_sum_error,
     wilson_interval,
 )
 
@@ -200,3 +205,59 @@ def test_clustered_wilson_at_the_ends_and_for_single_clusters():
     alone = clustered_wilson_interval(many.astype(float), list(range(4000)))
     apart = wilson_interval(2000, 4000)
     assert (alone.low, alone.high) == pytest.approx((apart.low, apart.high), abs=1e-4)
+
+
+def test_mcnemar_is_the_binomial_test():
+    """By hand: 1 + 7 discordant items, P(at most 1 of 8 heads) = 9 / 256 on each side."""
+    assert mcnemar(1, 7) == pytest.approx(2 * 9 / 256)
+    assert mcnemar(7, 1) == mcnemar(1, 7)
+    assert mcnemar(0, 0) == mcnemar(4, 4) == 1
+
+
+def test_clustered_mcnemar_of_single_items_is_the_usual_one():
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, 2, (2, 300)).astype(float)
+    b, c = np.sum(first > second), np.sum(second > first)
+    expected = scipy_stats.chi2.sf((b - c) ** 2 / (b + c), 1)
+    assert clustered_mcnemar(first, second, range(300)) == pytest.approx(expected)
+    assert clustered_mcnemar(first, first, range(300)) == 1
+
+
+def test_clustered_mcnemar_keeps_its_level_where_the_exact_one_does_not():
+    rng = np.random.default_rng(2)
+    clusters = np.repeat(np.arange(80), 8)
+    rejected = np.zeros(2)
+    for _ in range(400):
+        better = np.repeat(rng.integers(0, 2, 80), 8)  # in every scene one model is better, none is overall
+        discordant = rng.random(640) < 0.4
+        first = np.where(discordant, better, 1.0)
+        second = np.where(discordant, 1 - better, 1.0)
+        p_exact = mcnemar(int(np.sum(first > second)), int(np.sum(second > first)))
+        rejected += [clustered_mcnemar(first, second, clusters) < 0.05, p_exact < 0.05]
+    assert rejected[0] / 400 == pytest.approx(0.05, abs=0.03)
+    assert rejected[1] / 400 > 0.2
+
+
+def test_weighted_sum_error_is_that_of_a_simulation():
+    rng = np.random.default_rng(4)
+    sizes = rng.integers(1, 9, 25)
+    clusters = np.repeat(np.arange(25), sizes)
+    weights = rng.random(len(clusters))
+    shared, own = rng.normal(0, 0.3**0.5, (20_000, 25)), rng.normal(0, 0.7**0.5, (20_000, len(clusters)))
+    sums = 2.0 * (shared[:, clusters] + own) @ weights
+    found = weighted_sum_error(weights, clusters.tolist(), deviation=2.0, correlation=0.3)
+    assert found == pytest.approx(sums.std(), rel=0.02)
+
+
+def test_intracluster_correlation_recovers_what_was_drawn():
+    rng = np.random.default_rng(6)
+    values, clusters = clustered_sample(rng, clusters=4000, size=5, spread=0.5)
+    assert intracluster_correlation(values, clusters) == pytest.approx(0.25 / 1.25, abs=0.02)
+    assert np.isnan(intracluster_correlation(values[:3], ["a", "b", "c"]))
+
+
+def test_chance_adjusted_ends():
+    assert chance_adjusted(0.25, 0.25) == 0
+    assert chance_adjusted(1.0, 0.25) == 1
+    assert chance_adjusted(0.0, 0.5) == -1
+    assert np.isnan(chance_adjusted(1.0, 1.0))

@@ -74,3 +74,15 @@ def test_missing_answers_are_refused(run):
     samples.write_bytes(b"".join(lines[1:]))
     with pytest.raises(UserError, match=r"oracle in .* has no answer to 1 items \(first: 0-0\)"):
         compare(side(run, "random"), side(load_run(run.folder), "oracle"))
+
+
+def test_mcnemar_counts_the_questions_with_options(run):
+    result = compare(side(run, "oracle"), side(run, "random"), replicates=200)
+    choices = result["choices"]
+    assert choices.keys() == {"all", "direction"}
+    counts = choices["all"]
+    flipped = [row for row in result["flipped"] if row["kind"] != "size"]
+    assert (counts["n"], counts["first_only"], counts["second_only"]) == (80, len(flipped), 0)
+    assert counts["both"] + counts["first_only"] + counts["neither"] == 80
+    assert counts["p"] == pytest.approx(2 * 0.5 ** len(flipped))
+    assert choices["direction"]["p_holm"] == choices["direction"]["p_clustered"] < 1e-3

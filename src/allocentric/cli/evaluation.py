@@ -82,7 +82,7 @@ def compare(
     """Compare two models on the same items: paired, clustered by scene, Holm-adjusted per type."""
     from allocentric.eval import compare as paired
     from allocentric.eval.scored import load_run
-    from allocentric.eval.tables import comparison, points
+    from allocentric.eval.tables import comparison, discordance, points
 
     run = load_run(first)
     against = load_run(second) if second else run
@@ -96,6 +96,85 @@ def compare(
         f"smallest overall difference detectable with 80 % power: {points(result['detectable'])}",
     ]
     terminal.print_table(*comparison(result), notes=notes)
+    if result["choices"]:
+        print("questions with options (McNemar)")
+        terminal.print_table(*discordance(result))
+
+
+def power(
+    benchmark: Annotated[str | None, typer.Argument(help="Benchmark that would be asked.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Setting of that benchmark.")
+    ] = None,
+    items: Annotated[int | None, typer.Option(min=1, help="Instead of a benchmark: so many items.")] = None,
+    scenes: Annotated[int | None, typer.Option(min=1, help="In so many scenes; default one for each item.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="As the recipe's limit: ask only so many items.")] = None,
+    difference: Annotated[float | None, typer.Option(help="Give the power for this difference, in points.")] = None,
+    target: Annotated[float, typer.Option("--power", help="Power that the detectable difference has.")] = 0.8,
+    level: Annotated[float, typer.Option(help="Level of the test.")] = 0.95,
+    accuracy: Annotated[float, typer.Option(help="Assumed share of items either model has right.")] = 0.5,
+    correlation: Annotated[float, typer.Option(help="Assumed correlation of two models' scores on an item.")] = 0.5,
+    icc: Annotated[float, typer.Option(help="Assumed correlation of two items of a scene.")] = 0.1,
+    pilot: Annotated[
+        Path | None, typer.Option(help="Run folder with two models to measure the assumptions on.")
+    ] = None,
+    model: Annotated[str | None, typer.Option("--first", help="Model of the pilot.")] = None,
+    other: Annotated[str | None, typer.Option("--second", help="Other model of the pilot.")] = None,
+    json: Json = False,
+) -> None:
+    """Say before a run what it can find: items, scenes, and the smallest difference two models need."""
+    from allocentric.eval import power as planning
+    from allocentric.eval.tables import outlook
+
+    assumed = planning.Assumptions(accuracy=accuracy, correlation=correlation, intracluster=icc)
+    pair = None
+    if pilot is not None:
+        assumed, pair = _measured(pilot, model, other)
+    if not 0 < target < 1 or not 0 < level < 1:
+        raise UserError(f"--power and --level are between 0 and 1, got {target:g} and {level:g}")
+    values: dict[str, Any] = {"difference": difference, "wanted": target, "level": level}
+    if benchmark is not None and items is None:
+        result = planning.outlook(*_questions(benchmark, settings or (), limit), assumed, **values)
+    elif benchmark is None and items is not None:
+        result = planning.outlook_of_counts(items, scenes or items, assumed, **values)
+    else:
+        raise UserError("say either a benchmark or how many --items (in how many --scenes)")
+    if json:
+        terminal.print_json(result)
+        return
+    known = result["assumptions"]
+    source = f"measured on {pair}" if pair else "assumed"
+    note = (
+        f"{source}: accuracy {known['accuracy']:.2f}, correlation of two models on an item {known['correlation']:.2f}, "
+        f"of two items of a scene {known['intracluster']:.2f}; percent points, paired, {100 * level:g} % level"
+    )
+    terminal.print_table(*outlook(result), notes=[note])
+
+
+def _measured(folder: Path, first: str | None, second: str | None) -> tuple[Any, str]:
+    from allocentric.eval.power import measured
+    from allocentric.eval.scored import load_run
+
+    run = load_run(folder)
+    labels = run.label(first), run.label(second)
+    if labels[0] == labels[1]:
+        raise UserError("a pilot needs two models: say --first and --second")
+    rows = [run.row(label, run.plan.profile) for label in labels]
+    return measured(run.plan.items, *rows), f"{labels[0]} and {labels[1]} in {folder}"
+
+
+def _questions(benchmark: str, settings: Sequence[str], limit: int | None) -> tuple[Any, Any]:
+    from allocentric.core.config import apply_override
+    from allocentric.eval.recipe import limited, load_benchmark
+
+    values: dict[str, Any] = {"name": benchmark}
+    for override in settings:
+        apply_override(values, override)
+    loaded, _ = load_benchmark(values)
+    items = limited(loaded.items(), limit, seed=0)
+    if not items:
+        raise UserError(f"the benchmark {benchmark} has no items with these settings")
+    return loaded, items
 
 
 def report(

@@ -255,6 +255,84 @@ def items_needed(difference: float, standard_deviation: float, *, power: float =
     return int(np.ceil((detectable_difference(standard_deviation, power=power, level=level) / difference) ** 2))
 
 
+def half_width(standard_error: float, *, level: float = 0.95) -> float:
+    """Half the normal interval of a score with this standard error."""
+    return _two_sided_z(level) * standard_error
+
+
+def chance_adjusted(score: float, chance: float) -> float:
+    """A score on the scale where guessing is worth 0 and everything right 1; negative below chance.
+
+    Both arguments are in [0, 1]; NaN where chance is 1. For plain accuracy with n options it is the CAA of SITE
+    (arXiv 2505.05456), (hits - N/n) / (N - N/n).
+    """
+    return (score - chance) / (1 - chance) if chance < 1 else float("nan")
+
+
+def weighted_sum_error(weights: Array, clusters: Sequence[Hashable], *, deviation: float, correlation: float) -> float:
+    """Standard error of sum_i w_i x_i for equally spread x with one correlation inside clusters and none across.
+
+    deviation * sqrt(sum over clusters of ((1 - correlation) * sum w_i^2 + correlation * (sum w_i)^2)). For equal
+    weights and clusters of m items it is the design effect 1 + (m - 1) * correlation of Kish 1965.
+
+    Args:
+        weights: (N,) weight of each item in the published average; they need not add up to 1.
+        clusters: (N,) cluster of each item.
+        deviation: Standard deviation of one x.
+        correlation: Between two items of one cluster, in [0, 1].
+    """
+    _, member_of = _cluster_index(clusters)
+    squares = np.bincount(member_of, weights=weights**2)
+    sums = np.bincount(member_of, weights=weights)
+    return float(deviation * np.sqrt(np.sum((1 - correlation) * squares + correlation * sums**2)))
+
+
+def intracluster_correlation(values: Array, clusters: Sequence[Hashable]) -> float:
+    """Correlation of two (N,) `values` of one cluster, by the analysis-of-variance estimator (Donner 1986).
+
+    (MSB - MSW) / (MSB + (m - 1) * MSW) with m = (N - sum n_k^2 / N) / (G - 1). It may be slightly negative; NaN where
+    there are fewer than two clusters, one item in each, or no spread.
+    """
+    _, member_of = _cluster_index(clusters)
+    sizes = np.bincount(member_of).astype(float)
+    groups, count = len(sizes), len(values)
+    if groups < 2 or groups == count:
+        return float("nan")
+    means = np.bincount(member_of, weights=values) / sizes
+    between = float(np.sum(sizes * (means - values.mean()) ** 2)) / (groups - 1)
+    within = float(np.sum((values - means[member_of]) ** 2)) / (count - groups)
+    typical = (count - float(np.sum(sizes**2)) / count) / (groups - 1)
+    total = between + (typical - 1) * within
+    return (between - within) / total if total > 0 else float("nan")
+
+
+def mcnemar(first_only: int, second_only: int) -> float:
+    """Exact two-sided p-value that two models are right equally often, from the items only one of them has right.
+
+    Binomial with probability 1/2 over the discordant items (McNemar 1947, in its exact form); 1 where there are none.
+    It takes items to be independent; see `clustered_mcnemar`.
+    """
+    from scipy.stats import binomtest
+
+    discordant = first_only + second_only
+    return float(binomtest(first_only, discordant).pvalue) if discordant else 1.0
+
+
+def clustered_mcnemar(first: Array, second: Array, clusters: Sequence[Hashable]) -> float:
+    """McNemar's test of (N,) 0/1 values where items of one cluster depend on each other.
+
+    (sum_k d_k)^2 / sum_k d_k^2 against chi-square with one degree of freedom, d_k the difference of the numbers right
+    in cluster k (Yang, Sun and Hardin 2010). With one item per cluster it is the usual (b - c)^2 / (b + c). 1 where
+    every cluster is equal.
+    """
+    from scipy.special import chdtrc
+
+    _, member_of = _cluster_index(clusters)
+    differences = np.bincount(member_of, weights=first - second)
+    spread = float(np.sum(differences**2))
+    return float(chdtrc(1, float(np.sum(differences)) ** 2 / spread)) if spread else 1.0
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's step-down adjustment of p-values for testing all of them together, in the given order."""
     adjusted = [0.0] * len(p_values)

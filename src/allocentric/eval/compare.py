@@ -11,10 +11,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from allocentric.core.errors import DataError, SettingsError, suggestion
-from allocentric.core.stats import Array, Difference, Statistic, detectable_difference, holm, paired_difference
-from allocentric.core.types import Item
+from allocentric.core.stats import (
+    Array,
+    Difference,
+    Statistic,
+    clustered_mcnemar,
+    detectable_difference,
+    holm,
+    mcnemar,
+    paired_difference,
+)
+from allocentric.core.types import Choice, Item
 from allocentric.eval.recipe import item_digest
 from allocentric.eval.results import PERCENT, ScoredRow
 from allocentric.eval.scored import ScoredRun
@@ -46,9 +56,12 @@ def compare(
 
     Returns:
         `{"first", "second", "profile", "n", "scenes", "overall": difference, "cells": {name: difference},
-        "detectable": smallest true overall difference found with 80 % power, "flipped": [{"item", "kind", "scene",
-        "first", "second"}]}`; a difference is `{"first", "second", "difference", "low", "high", "p",
-        "p_holm" (cells: adjusted for their number)}`. Items that the profile leaves out on either side are left out.
+        "detectable": smallest true overall difference found with 80 % power, "choices": {name: counts}, "flipped":
+        [{"item", "kind", "scene", "first", "second"}]}`; a difference is `{"first", "second", "difference", "low",
+        "high", "p", "p_holm" (cells: adjusted for their number)}`. "choices" holds McNemar's test over all items with
+        options ("all") and of every cell: `{"n", "both", "first_only", "second_only", "neither", "p": exact,
+        "p_clustered": for items that depend within scenes, "p_holm" (cells: of p_clustered)}`. Items that the profile
+        leaves out on either side are left out.
 
     Raises:
         DataError: The item sets differ, or an item has no answer.
@@ -87,6 +100,7 @@ def compare(
         "overall": overall,
         "cells": rows,
         "detectable": _finite(detectable_difference(half_width / _Z95)),
+        "choices": _choices(benchmark.cells, chosen, values_a, values_b),
         "flipped": _flipped(chosen, values_a, values_b),
     }
 
@@ -132,6 +146,34 @@ def _adjust(rows: dict[str, dict[str, Any]]) -> None:
     tested = [row for row in rows.values() if row["p"] is not None]
     for row, adjusted in zip(tested, holm([row["p"] for row in tested]), strict=True):
         row["p_holm"] = adjusted
+
+
+def _choices(cells: Mapping[str, str], items: list[Item], first: Array, second: Array) -> dict[str, Any]:
+    """McNemar's test over the items with options that are right or wrong on both sides, by cell."""
+    members: dict[str, list[int]] = {}
+    for index, item in enumerate(items):
+        if isinstance(item.gold, Choice) and {first[index], second[index]} <= {0.0, 1.0}:
+            members.setdefault("all", []).append(index)
+            members.setdefault(cells.get(item.kind, item.kind), []).append(index)
+    found = {name: _discordance(items, first, second, np.array(chosen)) for name, chosen in members.items()}
+    tested = [counts for name, counts in found.items() if name != "all"]
+    for counts, adjusted in zip(tested, holm([counts["p_clustered"] for counts in tested]), strict=True):
+        counts["p_holm"] = adjusted
+    return found
+
+
+def _discordance(items: list[Item], first: Array, second: Array, chosen: NDArray[np.int64]) -> dict[str, Any]:
+    a, b = first[chosen], second[chosen]
+    only_a, only_b = int(np.sum(a > b)), int(np.sum(b > a))
+    return {
+        "n": len(chosen),
+        "both": int(np.sum((a == 1) & (b == 1))),
+        "first_only": only_a,
+        "second_only": only_b,
+        "neither": int(np.sum((a == 0) & (b == 0))),
+        "p": mcnemar(only_a, only_b),
+        "p_clustered": clustered_mcnemar(a, b, [items[index].scene_id for index in chosen]),
+    }
 
 
 def _flipped(items: list[Item], first: Array, second: Array) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from allocentric.eval.results import interval_text
@@ -38,6 +38,30 @@ def comparison(result: Mapping[str, Any]) -> Table:
     return columns, [_difference(name, row) for name, row in cells.items()]
 
 
+def discordance(result: Mapping[str, Any]) -> Table:
+    """One row per cell with options of what `compare` gives: who alone is right, and McNemar's p-values."""
+    first, second = f"only {result['first']}", f"only {result['second']}"
+    columns = ["cell", "n", "both right", first, second, "neither", "p (exact)", "p (scenes)", "p (scenes, Holm)"]
+    counted = ("n", "both", "first_only", "second_only", "neither")
+    return columns, [
+        (name, *(str(row[key]) for key in counted), *_p_values(row, ("p", "p_clustered", "p_holm")))
+        for name, row in result["choices"].items()
+    ]
+
+
+def outlook(result: Mapping[str, Any]) -> Table:
+    """One row per cell of what `power.outlook` gives, the overall score first."""
+    detectable = f"detectable ({100 * result['power']:g} % power)"
+    columns = ["cell", "n", "scenes", "design effect", "one score +-", "difference SE", detectable]
+    asked = result["rows"][0]["power"] is not None
+    rows = []
+    for row in result["rows"]:
+        shown = [row["name"], str(row["n"]), str(row["scenes"]), f"{row['design_effect']:.2f}"]
+        shown += [f"{row[key]:.2f}" for key in ("half_width", "standard_error", "detectable")]
+        rows.append((*shown, f"{row['power']:.2f}", str(row["n_needed"])) if asked else tuple(shown))
+    return [*columns, "power", "n needed"] if asked else columns, rows
+
+
 def points(value: float | None) -> str:
     """Percent points with one digit, "-" where there is no figure."""
     return "-" if value is None else f"{value:.1f}"
@@ -45,5 +69,9 @@ def points(value: float | None) -> str:
 
 def _difference(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
     interval = f"[{points(row['low'])}, {points(row['high'])}]"
-    p_values = (f"{row[key]:.3f}" if row.get(key) is not None else "" for key in ("p", "p_holm"))
+    p_values = _p_values(row, ("p", "p_holm"))
     return (name, points(row["first"]), points(row["second"]), points(row["difference"]), interval, *p_values)
+
+
+def _p_values(row: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
+    return [f"{row[key]:.3f}" if row.get(key) is not None else "" for key in keys]
