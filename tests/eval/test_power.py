@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from allocentric.core.errors import UserError
-from allocentric.core.types import Choice, Item
+from allocentric.core.types import Choice, Item, Score
 from allocentric.eval.aggregation import Alongside, Nested, aggregate, chance_adjusted
+from allocentric.eval.compare import Side, compare
 from allocentric.eval.power import Assumptions, item_weights, measured, outlook, outlook_of_counts
 from allocentric.eval.results import ScoredRow, score_row
 from allocentric.eval.run import evaluate
@@ -60,15 +61,15 @@ def test_detectable_difference_is_found_as_often_as_promised(icc):
     items = unequal_items(rng)
     benchmark = Average(Nested(cells={"rare": "rare", "usual": "usual"}))
     disagree = 0.3
-    assumed = Assumptions(intracluster=icc, deviation=disagree**0.5)
+    assumed = Assumptions(intracluster=icc, deviations=dict.fromkeys(("rare", "usual"), disagree**0.5))
     (overall, *_) = outlook(benchmark, items, assumed)["rows"]
     shift = overall["detectable"] / 100
     weights = item_weights(benchmark, items, at=0.5)["overall"]
     scene_of = np.array([int(one.scene_id[1:]) for one in items])
     kinds = np.array([one.kind for one in items])
-    rejected = np.mean([rejects(rng, weights, scene_of, kinds, disagree, shift, icc) for _ in range(1500)])
+    rejected = np.mean([rejects(rng, weights, scene_of, kinds, disagree, shift, icc) for _ in range(1000)])
     assert rejected == pytest.approx(0.8, abs=0.04)
-    by_chance = np.mean([rejects(rng, weights, scene_of, kinds, disagree, 0.0, icc) for _ in range(1500)])
+    by_chance = np.mean([rejects(rng, weights, scene_of, kinds, disagree, 0.0, icc) for _ in range(1000)])
     assert by_chance == pytest.approx(0.05, abs=0.025)
 
 
@@ -100,41 +101,35 @@ def test_power_and_items_needed_agree_with_the_detectable_difference():
         Nested(cells={"a": "x", "b": "x", "c": "y"}),
         Nested(cells={"a": "x", "b": "x", "c": "y"}, within="micro", across={"x": 0.7, "y": 0.3}),
         Nested(cells={"a": "x", "b": "x", "c": "y"}, across="micro", terms=chance_adjusted),
-        Alongside(main=Nested(cells={"a": "a", "b": "b", "c": "c"}), others={"micro": Nested(cells={}, across="micro")}),
+        Alongside(
+            main=Nested(cells={"a": "x", "b": "x", "c": "y"}), others={"micro": Nested(cells={}, across="micro")}
+        ),
     ],
 )
 def test_item_weights_rebuild_every_linear_average(composite):
     rng = np.random.default_rng(0)
-    items = [item(k, "aabcccc"[k % 7], f"s{k % 9}", options=2 + k % 3) for k in range(70)]
+    items = [item(k, "aabcccc"[k % 7], f"s{k % 9}", options=4) for k in range(70)]
     values, others = rng.random(70), rng.random(70)
+    first, second = (aggregate(composite, items, some) for some in (values, others))
     weights = item_weights(Average(composite), items, at=0.5)
+    assert {"x", "y", "overall"} <= weights.keys()
     for name, weight in weights.items():
-        if name in ("x", "y", "overall"):
-            moved = aggregate(composite, items, values)[name] - aggregate(composite, items, others)[name]
-            expected = weight @ (values - others)
-            if "terms" not in repr(composite) or composite.terms is not chance_adjusted:
-                assert moved == pytest.approx(expected)
-    assert weights["overall"].sum() == pytest.approx(
-        aggregate(composite, items, np.ones(70))["overall"] - aggregate(composite, items, np.zeros(70))["overall"]
-    )
+        assert first[name] - second[name] == pytest.approx(weight @ (values - others)), name
 
 
 def test_pilot_recovers_what_was_simulated():
     rng = np.random.default_rng(1)
     scene_of = np.repeat(np.arange(3000), 6)
     items = [item(k, "a", f"s{scene}") for k, scene in enumerate(scene_of)]
-    differences = np.where(
-        rng.random(len(items)) < 0.25**0.5, rng.choice([-1.0, 0.0, 1.0], 3000)[scene_of], rng.choice([-1.0, 0.0, 1.0], len(items))
-    )  # fmt: skip
+    own, shared = (rng.choice([-1.0, 0.0, 1.0], size) for size in (len(items), 3000))
+    differences = np.where(rng.random(len(items)) < 0.25**0.5, shared[scene_of], own)
     first = np.where(differences > 0, 1.0, np.where(differences < 0, 0.0, rng.integers(0, 2, len(items))))
     found = measured(items, row(first), row(first - differences))
     assert found.intracluster == pytest.approx(0.25, abs=0.03)
-    assert found.difference == pytest.approx((2 / 3) ** 0.5, abs=0.01)
+    assert found.deviations["a"] == pytest.approx((2 / 3) ** 0.5, abs=0.01)
 
 
 def row(values):
-    from allocentric.core.types import Score
-
     return ScoredRow(scores=tuple(Score(value=float(value), answer=Choice(0)) for value in values))
 
 
@@ -146,14 +141,12 @@ def test_equal_models_measure_nothing():
 
 def test_a_finished_run_predicts_the_error_it_has(recipe, tmp_path):
     """The closed form on measured assumptions comes near the bootstrap of the run itself."""
-    from allocentric.eval.compare import Side, compare
-
     run = load_run(evaluate(recipe(benchmark={"scenes": 60}), tmp_path / "runs").folder)
     items, benchmark, profile = run.plan.items, run.plan.benchmark, run.plan.profile
     rows = [score_row(benchmark, items, run.answers[label], profile) for label in ("random", "constant")]
     predicted = outlook(benchmark, items, measured(items, *rows))["rows"][0]
     result = compare(Side(run=run, label="random"), Side(run=run, label="constant"), replicates=2000)
-    assert predicted["detectable"] == pytest.approx(result["detectable"], rel=0.3)
+    assert predicted["detectable"] == pytest.approx(result["detectable"], rel=0.2)
 
 
 @pytest.mark.parametrize(

@@ -145,8 +145,9 @@ def power(
     known = result["assumptions"]
     source = f"measured on {pair}" if pair else "assumed"
     note = (
-        f"{source}: accuracy {known['accuracy']:.2f}, correlation of two models on an item {known['correlation']:.2f}, "
-        f"of two items of a scene {known['intracluster']:.2f}; percent points, paired, {100 * level:g} % level"
+        f"{source}: accuracy {known['accuracy']:.2f}, correlation of two models on an item "
+        f"{known['correlation']:.2f}, of two items of a scene {known['intracluster']:.2f}; percent points, paired, "
+        f"{100 * level:g} % level"
     )
     terminal.print_table(*outlook(result), notes=[note])
 

@@ -1,15 +1,15 @@
 """What a benchmark can tell before anything is asked: the smallest difference between two models it would find.
 
 The published average is taken apart into the weight of every item, so that nested averages count as they do on the
-leaderboard; items of one scene share an intracluster correlation. Everything else is an assumption that is printed: how
-often a model is right, how alike two models are on one item, and how alike the items of a scene are. An earlier run of
-two models replaces the assumptions by what was measured.
+leaderboard; items of one scene share an intracluster correlation. Everything else is an assumption that is printed:
+how often a model is right, how alike two models are on one item, and how alike the items of a scene are. An earlier
+run of two models replaces the assumptions by what was measured.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -42,8 +42,9 @@ class Assumptions:
     """Between the scores of the two on one item, in [0, 1); Miller 2024 (arXiv 2411.00640) reports 0.3 to 0.7."""
     intracluster: float = 0.1
     """Between two items of one scene, in [0, 1]: of one model's scores and of the differences alike."""
-    deviation: float | None = None
-    """Standard deviation of one item's difference; None takes that of right and wrong answers with the above."""
+    deviations: Mapping[str, float] = field(default_factory=dict)
+    """Question type -> standard deviation of one item's difference; types that are absent take that of right and
+    wrong answers with the above."""
 
     def __post_init__(self) -> None:
         """SettingsError where a value is out of range."""
@@ -63,8 +64,8 @@ class Assumptions:
 
     @property
     def difference(self) -> float:
-        """Standard deviation of the difference of two models on one item."""
-        return self.one_model * float(np.sqrt(2 * (1 - self.correlation))) if self.deviation is None else self.deviation
+        """Standard deviation of the difference of two models on one item that is right or wrong."""
+        return self.one_model * float(np.sqrt(2 * (1 - self.correlation)))
 
 
 def measured(items: Sequence[Item], first: ScoredRow, second: ScoredRow) -> Assumptions:
@@ -78,13 +79,20 @@ def measured(items: Sequence[Item], first: ScoredRow, second: ScoredRow) -> Assu
     difference = a - b
     if kept.size < 2 or not np.std(difference) > 0:
         raise DataError("the two models never differ on an item; there is nothing to measure the spread from")
-    within = intracluster_correlation(difference, [items[index].scene_id for index in kept])
+    kinds = np.array([items[index].kind for index in kept])
+    deviations, standard = {}, np.zeros(len(kept))
+    for kind in dict.fromkeys(kinds.tolist()):
+        member = kinds == kind
+        spread = float(np.std(difference[member], ddof=1)) if member.sum() > 1 else float(np.std(difference))
+        deviations[kind] = spread
+        standard[member] = (difference[member] - difference[member].mean()) / (spread or 1.0)
+    within = intracluster_correlation(standard, [items[index].scene_id for index in kept])
     alike = float(np.corrcoef(a, b)[0, 1]) if np.std(a) > 0 and np.std(b) > 0 else 0.0
     return Assumptions(
         accuracy=float(np.clip(np.mean([a.mean(), b.mean()]), 1e-6, 1 - 1e-6)),
         correlation=float(np.clip(alike, -1 + 1e-6, 1 - 1e-6)),
         intracluster=max(0.0, within) if np.isfinite(within) else 0.0,
-        deviation=float(np.std(difference, ddof=1)),
+        deviations=deviations,
     )
 
 
@@ -114,15 +122,15 @@ def outlook(
         "n_needed" are items for `difference` with scenes as large as here.
     """
     weights = item_weights(benchmark, items, at=assumptions.accuracy)
-    scenes = [item.scene_id for item in items]
-    targets = {OVERALL: np.arange(len(items))}
-    for name in cell_names(benchmark, [item.kind for item in items]):
-        targets[name] = np.array([k for k, item in enumerate(items) if benchmark.cells.get(item.kind, item.kind) == name])
-    rows = [
-        _row(name, weights[name][kept], [scenes[index] for index in kept], assumptions, difference, wanted, level)
-        for name, kept in targets.items()
-        if name in weights
-    ]
+    spread = np.array([assumptions.deviations.get(item.kind, assumptions.difference) for item in items])
+    cell_of = np.array([benchmark.cells.get(item.kind, item.kind) for item in items])
+    members = {name: np.flatnonzero(cell_of == name) for name in cell_names(benchmark, [item.kind for item in items])}
+    rows = []
+    for name, kept in {OVERALL: np.arange(len(items)), **members}.items():
+        if name in weights:
+            scenes = [items[index].scene_id for index in kept]
+            mean = _Mean(weights=weights[name][kept], spread=spread[kept], scenes=scenes)
+            rows.append(_row(name, mean, assumptions, difference, wanted, level))
     return {"assumptions": _record(assumptions), "power": wanted, "level": level, "rows": rows}
 
 
@@ -138,8 +146,9 @@ def outlook_of_counts(
     """`outlook` of the plain mean of `count` items spread evenly over `scenes`."""
     if not 1 <= scenes <= count:
         raise SettingsError(f"expected at least one scene and at most one per item, got {scenes} for {count} items")
-    places = [index % scenes for index in range(count)]
-    row = _row(OVERALL, np.full(count, 1 / count), places, assumptions, difference, wanted, level)
+    spread = np.full(count, assumptions.difference)
+    mean = _Mean(weights=np.full(count, 1 / count), spread=spread, scenes=[index % scenes for index in range(count)])
+    row = _row(OVERALL, mean, assumptions, difference, wanted, level)
     return {"assumptions": _record(assumptions), "power": wanted, "level": level, "rows": [row]}
 
 
@@ -163,38 +172,46 @@ def item_weights(benchmark: Benchmark, items: Sequence[Item], *, at: float) -> d
     return weights
 
 
-def _row(
-    name: str,
-    weights: Array,
-    scenes: Sequence[Any],
-    assumptions: Assumptions,
-    difference: float | None,
-    wanted: float,
-    level: float,
-) -> dict[str, Any]:
-    def error(deviation: float, correlation: float) -> float:
-        return weighted_sum_error(weights, scenes, deviation=deviation, correlation=correlation)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Mean:
+    """One average."""
 
-    clustered = error(assumptions.difference, assumptions.intracluster)
+    weights: Array
+    """(N,) of its items."""
+    spread: Array
+    """(N,) standard deviation of each item's difference."""
+    scenes: Sequence[Hashable]
+    """(N,) scene of each item."""
+
+    def error(self, spread: Array, correlation: float) -> float:
+        return weighted_sum_error(self.weights * spread, self.scenes, deviation=1.0, correlation=correlation)
+
+
+def _row(
+    name: str, mean: _Mean, assumptions: Assumptions, difference: float | None, wanted: float, level: float
+) -> dict[str, Any]:
+    clustered = mean.error(mean.spread, assumptions.intracluster)
+    one_model = mean.error(np.full(len(mean.spread), assumptions.one_model), assumptions.intracluster)
+    independent = mean.error(mean.spread, 0.0)
     found = detectable_difference(clustered, power=wanted, level=level)
     target = None if difference is None else abs(difference) / PERCENT
     return {
         "name": name,
-        "n": len(weights),
-        "scenes": cluster_count(scenes),
-        "design_effect": (clustered / error(assumptions.difference, 0.0)) ** 2,
-        "half_width": PERCENT * half_width(error(assumptions.one_model, assumptions.intracluster), level=level),
+        "n": len(mean.weights),
+        "scenes": cluster_count(mean.scenes),
+        "design_effect": (clustered / independent) ** 2 if independent else 1.0,
+        "half_width": PERCENT * half_width(one_model, level=level),
         "standard_error": PERCENT * clustered,
         "detectable": PERCENT * found,
-        "power": None if target is None else power(target, clustered, level=level),
-        "n_needed": None if not target else int(np.ceil(len(weights) * (found / target) ** 2)),
+        "power": power(target, clustered, level=level) if target and clustered else None,
+        "n_needed": int(np.ceil(len(mean.weights) * (found / target) ** 2)) if target else None,
     }
 
 
-def _record(assumptions: Assumptions) -> Mapping[str, float]:
+def _record(assumptions: Assumptions) -> dict[str, Any]:
     return {
         "accuracy": assumptions.accuracy,
         "correlation": assumptions.correlation,
         "intracluster": assumptions.intracluster,
-        "deviation_of_difference": assumptions.difference,
+        "deviations": dict(assumptions.deviations),
     }

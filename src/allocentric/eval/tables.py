@@ -53,13 +53,17 @@ def outlook(result: Mapping[str, Any]) -> Table:
     """One row per cell of what `power.outlook` gives, the overall score first."""
     detectable = f"detectable ({100 * result['power']:g} % power)"
     columns = ["cell", "n", "scenes", "design effect", "one score +-", "difference SE", detectable]
-    asked = result["rows"][0]["power"] is not None
+    asked = any(row["power"] is not None for row in result["rows"])
     rows = []
     for row in result["rows"]:
         shown = [row["name"], str(row["n"]), str(row["scenes"]), f"{row['design_effect']:.2f}"]
         shown += [f"{row[key]:.2f}" for key in ("half_width", "standard_error", "detectable")]
-        rows.append((*shown, f"{row['power']:.2f}", str(row["n_needed"])) if asked else tuple(shown))
+        rows.append((*shown, *_planned(row)) if asked else tuple(shown))
     return [*columns, "power", "n needed"] if asked else columns, rows
+
+
+def _planned(row: Mapping[str, Any]) -> tuple[str, str]:
+    return ("-", "-") if row["power"] is None else (f"{row['power']:.2f}", str(row["n_needed"]))
 
 
 def points(value: float | None) -> str:
