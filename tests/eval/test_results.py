@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from allocentric.core.stats import percentile_interval
+from allocentric.core.stats import cluster_weights, percentile_interval
 from allocentric.core.types import Response, Score, Unreadable
+from allocentric.eval import results
 from allocentric.eval.results import Bootstrap, ScoredRow, cell_names, score_row, summaries
 
 PROFILE = "first-letter@0"
@@ -104,3 +106,34 @@ def test_chance_only_where_every_item_has_one(benchmark):
 
 def test_cells_stand_in_the_benchmarks_order(benchmark):
     assert cell_names(benchmark, ["direction_hard", "size", "unheard_of"]) == ["size", "direction", "unheard_of"]
+
+
+def test_sums_over_scenes_give_the_replicates_of_weights_over_items(fake):
+    """The interval by its definition: every replicate weighs items by how often their scene was drawn."""
+    benchmark = fake.build(fake.Settings(scenes=9))
+    items = benchmark.items()
+    row = score_row(benchmark, items, {item.id: Response(text="A") for item in items}, PROFILE)
+    settings = Bootstrap(replicates=300, seed=3)
+    summary = summaries(benchmark, items, {("m", "p"): row}, settings)["m", "p"]
+    sums = benchmark.composite(items, row.values)
+    scenes = [item.scene_id for item in items]
+    weights = np.concatenate(list(cluster_weights(scenes, replicates=300, seed=3)))
+    interval = percentile_interval(sums.combine(weights @ sums.parts)["overall"], clusters=9)
+    assert summary["overall"]["low"] == pytest.approx(100 * interval.low, abs=1e-6)
+    assert summary["overall"]["high"] == pytest.approx(100 * interval.high, abs=1e-6)
+
+
+def test_equal_scenes_drawn_together_give_the_same_distribution(fake, monkeypatch):
+    benchmark = fake.build(fake.Settings(scenes=1))
+    kinds = benchmark.items()
+    items = [replace(kinds[k % 6], id=str(k), scene_id=str(k)) for k in range(600)]
+    said = {item.id: Response(text="AB13"[k % 4]) for k, item in enumerate(items)}
+    rows = {("m", "p"): score_row(benchmark, items, said, PROFILE)}
+    apart = summaries(benchmark, items, rows, Bootstrap(replicates=4000))["m", "p"]["overall"]
+    monkeypatch.setattr(results, "_MANY_SCENES", 10)
+    together = summaries(benchmark, items, rows, Bootstrap(replicates=4000))["m", "p"]["overall"]
+    assert together["score"] == apart["score"]
+    width = apart["high"] - apart["low"]
+    assert width > 0
+    for end in ("low", "high"):
+        assert together[end] == pytest.approx(apart[end], abs=0.1 * width)

@@ -60,13 +60,31 @@ def cluster_weights(clusters: Sequence[Hashable], *, replicates: int, seed: int)
         (R', N) float64 blocks, R' summing to R: how often each item's cluster was drawn in each replicate.
     """
     _, member_of = _cluster_index(clusters)
-    count = int(member_of.max()) + 1
-    rng = np.random.default_rng([seed, 0xB007])
-    share = np.full(count, 1.0 / count)
     block = max(1, _BLOCK_WEIGHTS // max(len(clusters), 1))
+    sizes = np.ones(int(member_of.max()) + 1)
+    for draws in cluster_draws(sizes, replicates=replicates, seed=seed, block=block):
+        yield draws[:, member_of]
+
+
+def cluster_draws(sizes: Array, *, replicates: int, seed: int, block: int | None = None) -> Iterator[Array]:
+    """How often clusters are drawn, in blocks of replicates; equal clusters may be counted together.
+
+    Args:
+        sizes: (G,) number of clusters in every group; ones for single clusters. Where the clusters of a group are
+            equal it makes no difference which of them is drawn, and one multinomial over groups has the distribution
+            of the draws of its clusters added up.
+        replicates: Number of replicates R in all.
+        seed: Same seed, same draws.
+        block: Replicates of a block; None bounds its memory.
+
+    Yields:
+        (R', G) float64 blocks, R' summing to R; every row sums to the number of clusters.
+    """
+    rng = np.random.default_rng([seed, 0xB007])
+    count = int(sizes.sum())
+    block = block or max(1, _BLOCK_WEIGHTS // len(sizes))
     for start in range(0, replicates, block):
-        draws = rng.multinomial(count, share, size=min(block, replicates - start))
-        yield draws[:, member_of].astype(float)
+        yield rng.multinomial(count, sizes / count, size=min(block, replicates - start)).astype(float)
 
 
 def bootstrap(

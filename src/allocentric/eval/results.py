@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from allocentric.core.stats import Array, Interval, bootstrap, cluster_count, percentile_interval
+from allocentric.core.stats import Array, Interval, cluster_draws, percentile_interval
 from allocentric.core.types import Item, Response, Score, Unreadable
 from allocentric.eval.aggregation import OVERALL, Sums, aggregate
 from allocentric.eval.protocol import Benchmark
@@ -133,22 +133,40 @@ def _intervals(
         if row.counted.any():
             distinct.setdefault(row.values.tobytes() + row.counted.tobytes(), []).append(key)
     averages = [_averages(benchmark, items, rows[keys[0]]) for keys in distinct.values()]
-
-    def statistic(weights: Array) -> dict[str, Any]:
-        values = {}
-        for index, averaged in enumerate(averages):
-            for kept, sums in averaged:
-                part = sums.combine(weights[:, kept] @ sums.parts)
-                values.update({f"{index} {name}": value for name, value in part.items()})
-        return values
-
-    replicated = bootstrap(statistic, scenes, replicates=settings.replicates, seed=settings.seed)
+    order: dict[str, int] = {}
+    place = np.array([order.setdefault(scene, len(order)) for scene in scenes], dtype=np.int64)
+    count = len(order)
+    totals = [_by_scene(place[kept], sums.parts, count) for averaged in averages for kept, sums in averaged]
+    combines = [(index, sums.combine) for index, averaged in enumerate(averages) for _, sums in averaged]
+    replicated: dict[tuple[int, str], list[Array]] = {}
+    sizes, totals = _merged(totals, count)
+    for draws in cluster_draws(sizes, replicates=settings.replicates, seed=settings.seed):
+        for (index, combine), total in zip(combines, totals, strict=True):
+            for cell, values in combine(draws @ total).items():
+                replicated.setdefault((index, cell), []).append(np.asarray(values, dtype=float))
     intervals: list[dict[str, Interval]] = [{} for _ in averages]
-    count = cluster_count(scenes)
-    for name, values in replicated.items():
-        index, _, cell = name.partition(" ")
-        intervals[int(index)][cell] = percentile_interval(values, clusters=count, level=settings.level)
+    for (index, cell), blocks in replicated.items():
+        joined = np.concatenate(blocks)
+        intervals[index][cell] = percentile_interval(joined, clusters=count, level=settings.level)
     return {key: intervals[index] for index, keys in enumerate(distinct.values()) for key in keys}
+
+
+_MANY_SCENES = 50_000
+"""From here on equal scenes are drawn together."""
+
+
+def _by_scene(place: NDArray[np.int64], parts: Array, count: int) -> Array:
+    """(C, F) sums over scenes of (N, F) parts: what is drawn together is added up first, once for all replicates."""
+    return np.stack([np.bincount(place, weights=column, minlength=count) for column in parts.T], axis=1)
+
+
+def _merged(totals: list[Array], count: int) -> tuple[Array, list[Array]]:
+    """Sizes and totals of groups of equal scenes; every scene is its own group unless there are very many."""
+    if count < _MANY_SCENES or not totals:
+        return np.ones(count), totals
+    edges = np.cumsum([total.shape[1] for total in totals])[:-1]
+    rows, sizes = np.unique(np.concatenate(totals, axis=1), axis=0, return_counts=True)
+    return sizes.astype(float), np.split(rows, edges, axis=1)
 
 
 def _summary(
