@@ -18,15 +18,22 @@ _LISTED = 50  # answers whose scores differ, shown by `score`
 def evaluate_recipe(
     recipe: Annotated[Path, typer.Argument(help="Recipe YAML (configs/demo_eval.yaml), or a run's config.yaml.")],
     runs: RunsFolder = Path("runs"),
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that ask, each with a model.")] = 1,
+    ray: Annotated[
+        str | None, typer.Option("--ray", help='Ray cluster the workers run on: "auto", "local" or an address.')
+    ] = None,
+    gpus: Annotated[float, typer.Option("--gpus", min=0, help="GPUs of each worker.")] = 0.0,
     overrides: Overrides = None,
     json: Json = False,
 ) -> int:
     """Ask models, score their answers, write the run folder with its page. Repeating the command continues it."""
     from allocentric.eval.report import write_report
     from allocentric.eval.run import evaluate, load_eval_recipe
+    from allocentric.eval.work.crew import Workers
 
     progress = terminal.TerminalProgress()
-    result = evaluate(load_eval_recipe(recipe, overrides or ()), runs, progress)
+    crew = Workers(count=workers, ray=ray, gpus=gpus)
+    result = evaluate(load_eval_recipe(recipe, overrides or ()), runs, progress, workers=crew)
     page = write_report(result.folder, progress=progress)
     if json:
         terminal.print_json({"folder": str(result.folder), "report": str(page), **result.results})

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from allocentric.core.runlog import read_samples
+from allocentric.core.runlog import scan_samples
 from allocentric.core.types import Answer, Choice, Item, Number, Order, Response, Scene, Score, Text, Unreadable
 from allocentric.datasets.trace import rationale
 from allocentric.eval.frames import evenly_spaced
 from allocentric.eval.pictures import Thumbnails, thumbnails_for
 from allocentric.eval.recipe import Plan
-from allocentric.eval.results import ScoredRow, failed
+from allocentric.eval.results import ScoredRow, failed, score_row
 from allocentric.eval.scored import ScoredRun
 from allocentric.eval.topdown import TopDown, map_of, overlay
 
@@ -27,17 +27,19 @@ class ItemPages:
     """Makes the view model of every item; maps and pictures are shared between items."""
 
     run: ScoredRun
+    items: Sequence[Item]
+    """Those shown, of the run's."""
     maps: dict[tuple[str, bytes], dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         job = self.run.plan
-        self._frames = _frames_shown(self.run.folder, job)
-        self.thumbnails: Thumbnails = thumbnails_for(job.items, self._frames)
+        self._frames = _frames_shown(self.run.folder, job, self.items)
+        self.thumbnails: Thumbnails = thumbnails_for(self.items, self._frames)
         self._rows: dict[str, dict[str, ScoredRow]] = {
-            label: {profile: self.run.row(label, profile) for profile in job.benchmark.profiles}
-            for label in self.run.answers
+            label: {p: score_row(job.benchmark, self.items, answers, p) for p in job.benchmark.profiles}
+            for label, answers in self.run.answers.items()
         }
-        self._position = {item.id: index for index, item in enumerate(job.items)}
+        self._position = {item.id: index for index, item in enumerate(self.items)}
         self._scenes: dict[str, Scene | None] = {}
 
     def page(self, item: Item) -> dict[str, Any]:
@@ -107,11 +109,16 @@ class ItemPages:
         return self._scenes[scene_id]
 
 
-def _frames_shown(folder: Path, job: Plan) -> dict[str, tuple[int, ...]]:
+def _frames_shown(folder: Path, job: Plan, items: Sequence[Item]) -> dict[str, tuple[int, ...]]:
     """The frames that were asked about, as logged; for items not asked yet, what would be shown."""
-    logged = {record["item"]: tuple(record["frames"]["indices"]) for record in read_samples(folder).values()}
+    wanted = {item.id for item in items}
+    logged = {
+        record["item"]: tuple(record["frames"]["indices"])
+        for _, record in scan_samples(folder)
+        if record["item"] in wanted
+    }
     count = job.recipe.frames.count
-    return {item.id: logged.get(item.id, evenly_spaced(len(item.views), count)) for item in job.items}
+    return {item.id: logged.get(item.id, evenly_spaced(len(item.views), count)) for item in items}
 
 
 def answer_text(answer: Answer | Unreadable, item: Item) -> str:

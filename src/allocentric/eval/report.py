@@ -20,11 +20,15 @@ from allocentric.core.config import settings_hash
 from allocentric.core.errors import UserError
 from allocentric.core.progress import Progress, SilentProgress
 from allocentric.core.runlog import disk_errors, read_json, write_atomically
+from allocentric.core.types import Item
 from allocentric.eval.bars import Bar, bars_svg, cells_csv
 from allocentric.eval.item_pages import ItemPages
+from allocentric.eval.recipe import limited
 from allocentric.eval.scored import ScoredRun, load_run
 
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#A6761D")
+MOST_ITEMS = 2_000
+"""Questions of a page; more would not open in a browser."""
 _BASELINE_COLOR = "var(--baseline, #9aa0a6)"
 
 
@@ -68,10 +72,11 @@ def write_leaderboard(runs: Sequence[Path], page: Path) -> Path:
 
 
 def _page(run: ScoredRun, results: Mapping[str, Any], charts: Mapping[str, str], progress: Progress) -> str:
-    builder = ItemPages(run)
-    progress.start(len(run.plan.items), "page")
+    shown = limited(run.plan.items, MOST_ITEMS, seed=0)
+    builder = ItemPages(run, shown)
+    progress.start(len(shown), "page")
     items = []
-    for item in run.plan.items:
+    for item in shown:
         items.append(builder.page(item))
         progress.advance()
     progress.stop()
@@ -85,13 +90,21 @@ def _page(run: ScoredRun, results: Mapping[str, Any], charts: Mapping[str, str],
         charts=list(charts.values()),
         items=items,
         models=[model["model"] for model in results["models"]],
-        kinds=sorted({item.kind for item in run.plan.items}),
-        scenes=list(dict.fromkeys(item.scene_id for item in run.plan.items)),
+        kinds=sorted({item.kind for item in shown}),
+        scenes=list(dict.fromkeys(item.scene_id for item in shown)),
         maps=list(builder.maps.values()),
         frames=json.dumps(builder.thumbnails.uris),
-        problems=builder.thumbnails.problems,
+        problems=[*_left_out(run, shown), *builder.thumbnails.problems],
         level=f"{100 * results['interval']['level']:g}",
     )
+
+
+def _left_out(run: ScoredRun, shown: Sequence[Item]) -> list[str]:
+    """What the page says where it does not show every question; the numbers are always over all of them."""
+    count = len(run.plan.items)
+    if len(shown) == count:
+        return []
+    return [f"{len(shown):,} of {count:,} questions are shown, as many of each type; samples.jsonl holds all"]
 
 
 def _render(template: str, **values: Any) -> str:
