@@ -8,11 +8,20 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
 from allocentric.core.errors import DataError, UserError
-from allocentric.core.runlog import RunLog, read_config, read_json, read_samples, run_folder, write_atomically
+from allocentric.core.runlog import (
+    GroupCommit,
+    RunLog,
+    read_config,
+    read_json,
+    read_samples,
+    run_folder,
+    write_atomically,
+)
 
 SETTINGS = {"name": "test", "seed": 0}
 
@@ -174,3 +183,66 @@ def test_the_environment_is_stored_once_per_environment(folder, monkeypatch):
     environments = read_json(folder, "env.json")["environments"]
     assert environments[1]["command"] == ["allocentric", "eval", "--api-key", "***", "models.0.api_key=***"]
     assert "abc123" not in json.dumps(environments)
+
+
+def test_many_records_share_a_flush_and_none_counts_before_it(folder, monkeypatch):
+    """While the disk is busy with one group everything else waits, and goes with the next."""
+    real, busy, go, groups = os.fsync, threading.Event(), threading.Event(), []
+
+    def slow(fd):
+        busy.set()
+        assert go.wait(10)
+        groups.append((folder / "samples.jsonl").read_bytes().count(b"\n"))
+        real(fd)
+
+    with RunLog(folder, SETTINGS) as log:
+        monkeypatch.setattr(os, "fsync", slow)
+        with GroupCommit(log) as commit:
+            commit.put("0", {})
+            assert busy.wait(10)
+            for k in range(1, 500):
+                commit.put(str(k), {"text": "x"})
+            assert commit.settled() == 0
+            go.set()
+            commit.flush()
+            assert commit.settled() == 500
+            assert commit.settled() == 0
+        assert groups == [1, 500]
+        assert list(log.read()) == [str(k) for k in range(500)]
+        monkeypatch.setattr(os, "fsync", real)
+
+
+def test_a_full_disk_reaches_whoever_hands_over_next(folder, monkeypatch):
+    def full(fd, data, offset):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with RunLog(folder, SETTINGS) as log:
+        log.append([("a", {})])
+        monkeypatch.setattr(os, "pwrite", full)
+        commit = GroupCommit(log)
+        commit.put("b", {})
+        with pytest.raises(UserError, match="the disk is full"):
+            commit.flush()
+        with pytest.raises(UserError, match="the disk is full"):
+            commit.put("c", {})
+        with pytest.raises(UserError, match="the disk is full"):
+            commit.close()
+    monkeypatch.undo()
+    assert list(read_samples(folder)) == ["a"]
+
+
+def test_opening_looks_at_the_end_only(folder, monkeypatch):
+    with RunLog(folder, SETTINGS) as log:
+        log.append([(str(k), {"text": "x" * 100}) for k in range(3000)])
+    read = []
+    real = os.pread
+    monkeypatch.setattr(os, "pread", lambda fd, count, offset: read.append(count) or real(fd, count, offset))
+    with RunLog(folder, SETTINGS) as log:
+        assert log.cut_bytes == 0
+    assert sum(read) < 3 * 65536
+    monkeypatch.undo()
+    samples = folder / "samples.jsonl"
+    samples.write_bytes(samples.read_bytes() + b"x" * 200_000)  # a torn line longer than what is read at a time
+    with RunLog(folder, SETTINGS) as log:
+        assert log.cut_bytes == 200_000
+        assert len(log.read()) == 3000

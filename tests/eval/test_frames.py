@@ -7,8 +7,19 @@ import numpy as np
 import pytest
 
 from allocentric.core.errors import DataError
-from allocentric.core.types import Choice, Item, View
-from allocentric.eval.frames import FramesPolicy, at_rate, choose_frames, evenly_spaced, load_views, pixel_digest
+from allocentric.core.geometry import camera_at, pinhole_intrinsics
+from allocentric.core.types import Camera, Choice, Item, View
+from allocentric.eval.frames import (
+    FramesPolicy,
+    at_rate,
+    choose_frames,
+    evenly_spaced,
+    frames_digest,
+    load_views,
+    pixel_digest,
+)
+from allocentric.eval.similarity import spread_out
+from allocentric.eval.space_aware import widest
 
 
 def make_item(**values):
@@ -143,3 +154,120 @@ def test_missing_pictures_never_become_a_blind_run():
     with pytest.raises(DataError, match=r"has no pictures; ask without them \(frames.count: 0\)"):
         choose_frames(make_item(), FramesPolicy(count=4))
     assert choose_frames(make_item(), FramesPolicy(count=0)).indices == ()
+
+
+# ------------------------------------------------------------------------------------------- chosen by what they show
+
+
+def scenes_video(path, greys):
+    """One frame a tenth of a second, each a stripe pattern at the place its number says."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10, options={"crf": "5"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for place in greys:
+            picture = np.full((48, 64, 3), 40, dtype=np.uint8)
+            picture[:, 8 * place : 8 * place + 8] = 220
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def test_similarity_shows_every_place_once(tmp_path):
+    item = make_item(video=scenes_video(tmp_path / "v.mp4", [0] * 30 + [3] * 5 + [6] * 5))
+    chosen = choose_frames(item, FramesPolicy(policy="similarity", count=3)).indices
+    assert [sum(index >= start for start in (30, 35)) for index in chosen] == [0, 1, 2]
+    assert sum(index >= 30 for index in choose_frames(item, FramesPolicy(count=3)).indices) == 1  # one place lost
+    tail = choose_frames(item, FramesPolicy(policy="similarity", count=1, tail=True)).indices
+    assert tail == (0, 39)
+
+
+def test_the_spread_is_farthest_first():
+    """Against the definition, written out, on random unit vectors."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(40, 5))
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    chosen = spread_out(features, 7)
+    expected = [0]
+    while len(expected) < 7:
+        nearest = [max(float(features[k] @ features[c]) for c in expected) for k in range(40)]
+        expected.append(min((k for k in range(40) if k not in expected), key=lambda k: nearest[k]))
+    assert chosen == expected
+    relevance = rng.uniform(size=40)
+    assert spread_out(features, 1, relevance=relevance) == [int(np.argmax(relevance))]
+    assert sorted(spread_out(features, 99, relevance=relevance)) == list(range(40))
+
+
+def camera(x_m, heading):
+    world_from_camera, intrinsics_px = camera_at([x_m, 0.0, 1.5], heading), pinhole_intrinsics(64, 48, 1.2)
+    return Camera(world_from_camera=world_from_camera, width_px=64, height_px=48, intrinsics_px=intrinsics_px)
+
+
+def write_geometry(path, poses, depth_m=2.0):
+    cameras = [camera(x_m, heading) for x_m, heading in poses]
+    np.savez(
+        path,
+        frame=np.arange(len(poses)) * 4,
+        depth_m=np.full((len(poses), 48, 64), depth_m),
+        intrinsics_px=np.stack([one.intrinsics_px for one in cameras]),
+        world_from_camera=np.stack([one.world_from_camera for one in cameras]),
+    )
+
+
+def test_space_aware_takes_the_views_that_add_space(tmp_path):
+    """Eight of ten frames stare at one wall; two look elsewhere."""
+    item = make_item(video=scenes_video(tmp_path / "v.mp4", [0] * 40))
+    write_geometry(tmp_path / "v.npz", [(0, 0.0)] * 6 + [(0, 2.0)] + [(0, 0.0)] * 2 + [(0, -2.0)])
+    policy = FramesPolicy(policy="space_aware", count=3, geometry=tmp_path)
+    chosen = choose_frames(item, policy)
+    assert chosen.indices == (0, 24, 36)
+    more = choose_frames(item, policy.model_copy(update={"count": 8}))
+    assert more.indices == (0, 24, 36)  # nothing is left to add
+    write_geometry(tmp_path / "v.npz", [(0, 0.0)] * 6 + [(0, 2.0)] + [(0, 0.0)] * 2 + [(0, -2.1)])
+    assert frames_digest(item, chosen.indices, policy) != chosen.digest  # other poses are another choice
+
+
+def test_greedy_coverage_by_its_definition():
+    rng = np.random.default_rng(1)
+    seen = [np.unique(rng.integers(0, 60, rng.integers(3, 25))) for _ in range(12)]
+    chosen = widest(seen, 5)
+    covered: set[int] = set()
+    for k in chosen:
+        gains = [len(set(cells.tolist()) - covered) for cells in seen]
+        assert gains[k] == max(gain for other, gain in enumerate(gains) if other == k or other not in chosen)
+        covered |= set(seen[k].tolist())
+
+
+def test_space_aware_by_cameras_without_depth():
+    pixels = np.zeros((48, 64, 3), dtype=np.uint8)
+    headings = [0.0, 0.01, 0.02, 2.0, 0.0, -2.0]
+    views = tuple(View(image=pixels, camera=camera(0, heading)) for heading in headings)
+    chosen = choose_frames(make_item(views=views), FramesPolicy(policy="space_aware", count=3)).indices
+    assert len(chosen) == 3
+    assert {3, 5} < set(chosen)
+    with pytest.raises(DataError, match="space_aware needs a camera for every picture"):
+        choose_frames(make_item(views=(View(image=pixels),)), FramesPolicy(policy="space_aware", count=3))
+
+
+def test_wrong_geometry_is_one_line(tmp_path):
+    item = make_item(video=scenes_video(tmp_path / "v.mp4", [0] * 10))
+    policy = FramesPolicy(policy="space_aware", count=3, geometry=tmp_path)
+    with pytest.raises(DataError, match="no geometry for space_aware"):
+        choose_frames(item, policy)
+    (tmp_path / "v.npz").write_bytes(b"PK no zip")
+    with pytest.raises(DataError, match="is no geometry file"):
+        choose_frames(item, policy)
+    write_geometry(tmp_path / "v.npz", [(0, 0.0)] * 5)
+    with pytest.raises(DataError, match="speaks of frame 16, its video has 10"):
+        choose_frames(item, policy)
+    np.savez(tmp_path / "v.npz", frame=np.arange(3), depth_m=np.ones((2, 4, 4)), intrinsics_px=np.ones((3, 3, 3)),
+             world_from_camera=np.ones((3, 4, 4)))  # fmt: skip
+    with pytest.raises(DataError, match=r"depth_m has the shape \(2, 4, 4\)"):
+        choose_frames(item, policy)
+
+
+def test_large_frames_are_shrunk_as_they_are_decoded(tmp_path):
+    item = make_item(video=write_video(tmp_path / "v.mp4"))
+    views = load_views(item, (0, 20), FramesPolicy(max_side_px=32))
+    assert [np.asarray(view.image).shape for view in views] == [(24, 32, 3)] * 2
+    assert abs(float(np.mean(views[1].image)) - 120) < 4
+    assert np.asarray(load_views(item, (0,), FramesPolicy(max_side_px=64))[0].image).shape == (48, 64, 3)

@@ -15,7 +15,7 @@ from allocentric.core.records import response_from_record
 from allocentric.core.runlog import read_config, scan_samples
 from allocentric.core.types import Item, Response, Score
 from allocentric.eval.differences import profile_differences
-from allocentric.eval.recipe import Contestant, EvalRecipe, Plan, item_digest, load_benchmark, plan
+from allocentric.eval.recipe import Contestant, EvalRecipe, Plan, item_digest, load_benchmark, plan, rows_digest
 from allocentric.eval.results import ScoredRow, failed, score_row
 from allocentric.eval.run import results_of
 from allocentric.eval.work.times import read_times
@@ -32,10 +32,13 @@ class ScoredRun:
     answers: Mapping[str, Mapping[str, Response]]
     """By model label and item id; the last answer to the very question the benchmark asks now."""
 
+    items_sha256: str | None = None
+    """Digest of all items, where reading the answers took it already."""
+
     @cached_property
     def results(self) -> dict[str, Any]:
         """As results.json, computed from the answers."""
-        return results_of(self.plan, self.answers)
+        return results_of(self.plan, self.answers, items_sha256=self.items_sha256)
 
     def row(self, label: str, profile: str) -> ScoredRow:
         """Scores of one model, aligned with `plan.items`."""
@@ -57,7 +60,9 @@ class ScoredRun:
 def load_run(folder: Path) -> ScoredRun:
     """Read a run folder, finished or not. DataError where it is none."""
     job = plan(settings_from_mapping(EvalRecipe, read_config(folder), where=str(folder / "config.yaml")))
-    return ScoredRun(folder=folder, plan=job, answers=_logged_answers(folder, job))
+    rows = {item.id: item_digest(item) for item in job.items}
+    answers = _logged_answers(folder, job, rows)
+    return ScoredRun(folder=folder, plan=job, answers=answers, items_sha256=rows_digest(list(rows.values())))
 
 
 def score(source: Path, *, profile: str | None = None, benchmark: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -101,8 +106,7 @@ def _percent(score: Score) -> float | None:
     return None if score.value is None else round(100 * score.value, 9)
 
 
-def _logged_answers(folder: Path, job: Plan) -> dict[str, dict[str, Response]]:
-    rows = {item.id: item_digest(item) for item in job.items}
+def _logged_answers(folder: Path, job: Plan, rows: Mapping[str, str]) -> dict[str, dict[str, Response]]:
     answers: dict[str, dict[str, Response]] = {contestant.label: {} for contestant in job.contestants}
     times = read_times(folder)
     for key, record in scan_samples(folder):

@@ -59,6 +59,9 @@ class Settings(config.Settings):
     """Shrink larger pictures to this; None sends them in full size."""
     detail: Literal["auto", "low", "high"] | None = None
     """The protocol's picture detail; None leaves the field out."""
+    video: Literal["refuse", "jpeg_frames"] = "refuse"
+    """Prompts that show a video: refuse fails them, as the protocol has none; jpeg_frames sends the frames as one
+    data:video/jpeg, which vLLM's server takes (it is not told their times)."""
     system: str | None = None
     """System message of prompts that bring none."""
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
@@ -148,11 +151,7 @@ class _OpenAI:
 
     def _request(self, prompt: Prompt) -> dict[str, Any]:
         settings = self._settings
-        detail = {} if settings.detail is None else {"detail": settings.detail}
-        content: list[dict[str, Any]] = [
-            {"type": "image_url", "image_url": {"url": data_uri(view, settings), **detail}} for view in prompt.views
-        ]
-        content.append({"type": "text", "text": prompt.text})
+        content = [*_pictures(prompt, settings), {"type": "text", "text": prompt.text}]
         messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
         system = prompt.system if prompt.system is not None else settings.system
         if system is not None:
@@ -252,6 +251,16 @@ def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     loop.run_forever()
     loop.close()
+
+
+def _pictures(prompt: Prompt, settings: Settings) -> list[dict[str, Any]]:
+    if prompt.as_video and prompt.views:
+        if settings.video == "refuse":
+            raise DataError("a video can't be shown through this protocol; set frames.as_video: false, or video")
+        frames = ",".join(base64.b64encode(_jpeg(view, settings)).decode("ascii") for view in prompt.views)
+        return [{"type": "video_url", "video_url": {"url": f"data:video/jpeg;base64,{frames}"}}]
+    detail = {} if settings.detail is None else {"detail": settings.detail}
+    return [{"type": "image_url", "image_url": {"url": data_uri(view, settings), **detail}} for view in prompt.views]
 
 
 def data_uri(view: View, settings: Settings) -> str:

@@ -6,12 +6,13 @@ not forced to the disk: it may lack its last lines after a crash.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from pydantic_core import from_json
 
 from allocentric.core.runlog import disk_errors
 
@@ -63,7 +64,7 @@ def read_times(folder: Path) -> Mapping[str, float]:
     with path.open("rb") as file:
         for line in file:
             try:
-                record = json.loads(line)
+                record = from_json(line)
                 times[record["key"]] = float(record["seconds"])
             except (ValueError, KeyError, TypeError):
                 continue
