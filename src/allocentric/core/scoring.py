@@ -7,6 +7,7 @@ The functions here are the only ones: a leaderboard, a reward and a check all ca
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -24,6 +25,7 @@ MRA_TOLERANCES: NDArray[np.float64] = 1 - MRA_CONFIDENCES
 """Largest relative errors that pass. Float64, not tidied: 1 - 0.8 is 0.19999999999999996, so an error of 0.2 fails it,
 and the published scores contain that."""
 _TOLERANCES: tuple[float, ...] = tuple(MRA_TOLERANCES.tolist())
+_ASCENDING = sorted(_TOLERANCES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,9 @@ def relative_error(prediction: float, target: float) -> float:
 
 def mra_of_error(error: float) -> float:
     """Share of the ten tolerances that a relative error meets; 0 for NaN."""
-    return sum([error <= tolerance for tolerance in _TOLERANCES]) / len(_TOLERANCES)
+    if math.isnan(error):
+        return 0.0
+    return (len(_ASCENDING) - bisect_left(_ASCENDING, error)) / len(_ASCENDING)
 
 
 @overload

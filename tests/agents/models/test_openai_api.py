@@ -202,7 +202,7 @@ def test_what_is_sent(server: Server, connect: Callable[..., Any], tmp_path: Any
         View(image=tmp_path / "c.png"),
         View(image=lambda: red),
     )
-    prompt = Prompt(item_id="a", text="What?", views=views, as_video=True, system="Be brief.")
+    prompt = Prompt(item_id="a", text="What?", views=views, system="Be brief.")
     prompt = dataclasses.replace(prompt, sampling=Sampling(max_new_tokens=5, temperature=0.5, seed=3))
     connect(detail="low", extra_body={"top_k": 4}).generate([prompt])
     body = server.bodies[0]
@@ -218,6 +218,21 @@ def test_what_is_sent(server: Server, connect: Callable[..., Any], tmp_path: Any
         assert (image.format, image.size) == ("JPEG", (120, 60))
         assert np.abs(np.asarray(image).astype(int) - expected).max() <= 4
     assert server.headers[0]["authorization"] == "Bearer sk-very-secret"
+
+
+def test_a_video_is_refused_or_sent_as_frames_never_as_something_else(server: Server, connect: Any) -> None:
+    red = np.zeros((6, 8, 3), np.uint8) + np.array([250, 10, 10], np.uint8)
+    prompt = Prompt(item_id="a", text="What?", views=(View(image=red), View(image=255 - red)), as_video=True)
+    refused = connect().generate([prompt])[0]
+    assert "frames.as_video: false" in str(refused.error)
+    assert server.bodies == []
+    connect(video="jpeg_frames").generate([prompt])
+    shown, text = server.bodies[0]["messages"][0]["content"]
+    assert (shown["type"], text["text"]) == ("video_url", "What?")
+    frames = shown["video_url"]["url"].removeprefix("data:video/jpeg;base64,").split(",")
+    for encoded, expected in zip(frames, (red, 255 - red), strict=True):
+        image = np.asarray(PillowImage.open(io.BytesIO(base64.b64decode(encoded))))
+        assert np.abs(image.astype(int) - expected).max() <= 4
 
 
 def test_pictures_are_shrunk_and_fields_left_out(server: Server, connect: Callable[..., Any], tmp_path: Any) -> None:

@@ -116,14 +116,17 @@ class Inquiry:
 
     @cached_property
     def _asked(self) -> tuple[str, ...]:
-        """Of every item, a digest of all that is asked, whichever model answers."""
-        frames_policy, system = self.job.recipe.frames, self.job.recipe.system
+        """Of every item, a digest of all that is asked, whichever model answers.
+
+        The parts before the prompt are digests of fixed length, so that no two questions can run together; that of the
+        frames holds their numbers.
+        """
         sampling = [self._sampling.max_new_tokens, self._sampling.temperature, self._sampling.seed]
+        common = digest([self.job.recipe.system, self.job.recipe.frames.as_video, sampling])
         digests = []
-        for index, item in enumerate(self.job.items):
-            frames = self.frames(index)
-            shown = [frames.digest, list(frames.indices), frames_policy.as_video]
-            digests.append(digest([item.id, self.rows[index], self.prompt_text(index), system, shown, sampling]))
+        for index, row in enumerate(self.rows):
+            text = f"{common} {row} {self.frames(index).digest} {self.prompt_text(index)}"
+            digests.append(hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest())
         return tuple(digests)
 
     def questions(self, contestant: int) -> Iterator[Question]:
