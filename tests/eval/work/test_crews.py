@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -22,6 +24,7 @@ from allocentric.eval.work.crew import Workers
 from allocentric.eval.work.processes import exit_words, shares
 
 SUPPORT = Path(fake_workers.__file__).parent
+CHILD = Path(__file__).parent / "driver_child.py"
 
 
 def processes(count: int) -> Workers:
@@ -209,6 +212,48 @@ def test_workers_killed_from_outside(steady, tmp_path):
     assert len(killed) == 3
     assert sorted_lines(hit.folder) == sorted_lines(calm.folder)
     assert (hit.folder / "results.json").read_bytes() == (calm.folder / "results.json").read_bytes()
+
+
+@pytest.mark.slow
+def test_the_driver_killed_with_its_workers_at_work(steady, tmp_path):
+    """SIGKILL of the driver: its workers end too, and the same run on another number of them continues it."""
+    calm = evaluate(steady, tmp_path / "calm")
+    fake_workers.behave(tmp_path / "notes", seconds=0.05, together=2)
+    recipe_file = tmp_path / "recipe.json"
+    recipe_file.write_text(steady.model_dump_json())
+    child = subprocess.Popen([sys.executable, str(CHILD), str(recipe_file), str(tmp_path / "hit")])
+    try:
+        wait_until(lambda: len(notes(tmp_path, "answered")) >= 12)
+        child.send_signal(signal.SIGKILL)
+        child.wait(10)
+    finally:
+        child.kill()
+    workers = {pid for _, pid in notes(tmp_path, "asked")}
+    assert len(workers) == 2
+    wait_until(lambda: not any(alive(pid) for pid in workers))
+    (folder,) = (tmp_path / "hit").iterdir()
+    assert not (folder / "results.json").exists()
+    before = len(read_samples(folder))
+    assert 0 < before < 4 * 36
+    fake_workers.behave(tmp_path / "notes")
+    again = evaluate(steady, tmp_path / "hit")
+    assert again.asked == 4 * 36 - before
+    assert sorted_lines(again.folder) == sorted_lines(calm.folder)
+    assert (again.folder / "results.json").read_bytes() == (calm.folder / "results.json").read_bytes()
+
+
+def wait_until(condition, seconds: float = 60.0) -> None:
+    end_s = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end_s, "it did not happen"
+        time.sleep(0.05)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def hunt(folder: Path, stop: threading.Event, killed: list[int]) -> None:
