@@ -131,11 +131,11 @@ def test_one_call_equals_chunks_and_steps_with_caches(family: str, name: str) ->
     text_config = model.config.get_text_config()
     # transformers' Gated DeltaNet computes in fp32 whatever the model's precision.
     close = {"atol": 2e-3, "rtol": 1e-2} if family == "qwen3_5" else {"atol": 1e-6, "rtol": 1e-6}
-    for sizes in ([6, 1, 4], [1] * 9):
+    for sizes in ([6, 1, 4], [1] * 5):
         dynamic = in_chunks(model, x, sizes, DynamicCache(config=text_config))
         torch.testing.assert_close(dynamic, whole, **close)
-        static = in_chunks(model, x, sizes, StaticCache(config=text_config, max_cache_len=130))
-        torch.testing.assert_close(static, whole, **close)
+    static = in_chunks(model, x, [6, 1, 1], StaticCache(config=text_config, max_cache_len=130))
+    torch.testing.assert_close(static, whole, **close)
 
 
 @pytest.mark.parametrize("family", ["qwen2_5_vl", *(pytest.param(f, marks=pytest.mark.slow) for f in FAMILIES[1:])])

@@ -292,3 +292,21 @@ def test_tokenizer_settings_of_a_real_checkpoint_are_read(checkpoints: Checkpoin
     assert model._processor.tokenizer.convert_tokens_to_ids("<|image_pad|>") == config["image_token_id"]
     assert model._model.dtype == torch.bfloat16
     assert model._model.config._attn_implementation == "eager"
+
+
+def test_checkpoints_with_our_attention_and_hybrids_are_loaded(
+    checkpoints: Checkpoints, ask: Ask, tmp_path: Path
+) -> None:
+    from allocentric.core.config import settings_from_mapping
+    from allocentric.sparse_attn.convert import convert
+    from allocentric.sparse_attn.recipe import ConversionRecipe
+
+    prompt = ask("a", "How many chairs are in this room?", pictures=1)
+    folder = checkpoints("qwen3_vl")
+    wanted = load(folder).generate([prompt])[0].text
+    assert load(folder, attn_implementation="allocentric:sliding_window").generate([prompt])[0].text == wanted
+    mixers = [{"mixer": "sliding_window", "layers": [0]}]  # a window wider than the prompt
+    recipe = settings_from_mapping(ConversionRecipe, {"mixers": mixers}, where="test")
+    hybrid = load(convert(str(folder), recipe, tmp_path / "hybrid").folder)
+    assert type(hybrid._model.model.language_model.layers[0].self_attn).__name__ == "MixedLayer"
+    assert hybrid.generate([prompt])[0].text == wanted
