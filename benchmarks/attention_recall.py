@@ -49,7 +49,7 @@ STACKS: dict[str, list[dict[str, Any]]] = {
 
 EXERCISES: dict[str, dict[str, Any]] = {
     "mqar": {"length": 144, "pairs": 8, "queries": 12, "words": 32, "power": 0.5},
-    "spatial_needle": {"visits": 12, "frames": 1, "grid": 2, "questions": 6},
+    "spatial_needle": {"visits": 10, "frames": 1, "grid": 2, "questions": 12, "objects": 16},
 }
 
 

@@ -107,5 +107,5 @@ def test_wrong_sizes_are_refused() -> None:
         mqar.Settings(length=40, pairs=12, queries=12)
     with pytest.raises(SettingsError, match="even"):
         spatial_needle.Settings(visits=5)
-    with pytest.raises(SettingsError, match="half the visits"):
-        spatial_needle.Settings(visits=4, questions=3)
+    with pytest.raises(SettingsError, match="allow 6 different questions"):
+        spatial_needle.Settings(visits=4, questions=7)

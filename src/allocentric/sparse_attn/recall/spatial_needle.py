@@ -9,7 +9,7 @@ plain     every visit is to another room
 revisit   half of the rooms are walked again later, with another object: room and time are not tied to each other
 repeat    the walk is gone twice, things where they were: the time asked for is the first one
 
-Shapes: N walks, V visits, F frames of a visit, A questions.
+Shapes: N walks, V visits, F frames of a visit, A questions, T attributes.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Settings(config.Settings):
     """Different depths of an object."""
     objects: int = Field(default=24, ge=2)
     """Different objects."""
-    questions: int = Field(default=6, ge=1)
-    """A: questions at the end, about different objects."""
+    questions: int = Field(default=12, ge=1)
+    """A: questions at the end, each about another object or another attribute of it."""
     variants: tuple[Variant, ...] = VARIANTS
     """Drawn with equal shares."""
 
@@ -55,8 +55,11 @@ class Settings(config.Settings):
             raise SettingsError(f"visits must be even, got {self.visits}")
         if self.visits > self.objects:
             raise SettingsError(f"{self.visits} visits need as many different objects, got objects={self.objects}")
-        if self.questions > self.visits // 2:
-            raise SettingsError(f"questions must be at most half the visits, got {self.questions} of {self.visits}")
+        most = self.visits // 2 * len(ATTRIBUTES)
+        if self.questions > most:
+            raise SettingsError(
+                f"{self.visits} visits allow {most} different questions, got questions={self.questions}"
+            )
         return self
 
     @property
@@ -94,11 +97,11 @@ def draw(settings: Settings, count: int, rng: np.random.Generator) -> Exercises:
     variant_N = np.array([VARIANTS.index(s.variants[k % len(s.variants)]) for k in range(count)])
     walk = _walks(s, variant_N, rng)
     pictures = _pictures(s, w, walk)
-    # In a repeated walk every object is seen twice; questions are about its first sight.
-    asked_NA = np.argsort(rng.random((count, s.visits)) + np.where(_second_half(s, variant_N), np.inf, 0), axis=1)[
-        :, : s.questions
-    ]
-    attribute_NA = rng.integers(len(ATTRIBUTES), size=asked_NA.shape)
+    # Different pairs of visit and attribute; in a repeated walk every object is seen twice and asked about once.
+    pair_NVT = rng.random((count, s.visits, len(ATTRIBUTES)))
+    pair_NVT[_second_half(s, variant_N)] = np.inf
+    pair_NA = np.argsort(pair_NVT.reshape(count, -1), axis=1)[:, : s.questions]
+    asked_NA, attribute_NA = np.divmod(pair_NA, len(ATTRIBUTES))
     row = np.arange(count)[:, None]
     answers = np.stack(
         [w.room + walk.room_NV[row, asked_NA], w.depth + walk.depth_NV[row, asked_NA], w.clock + asked_NA]
