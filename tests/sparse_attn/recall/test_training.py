@@ -45,7 +45,10 @@ def test_unknown_layers_are_refused() -> None:
 def test_full_attention_learns_recall_and_windows_only_within_reach() -> None:
     found = {
         name: training.train(
-            mqar, SMALL, Settings(layers=layers, width=48, heads=3), training.Settings(steps=300, batch=32, test=256)
+            mqar,
+            [training.Stage(300, 32, SMALL)],
+            Settings(layers=layers, width=48, heads=3),
+            training.Settings(test=256),
         )
         for name, layers in {"window": (WINDOW, WINDOW), "anchor": (WINDOW, DENSE)}.items()
     }

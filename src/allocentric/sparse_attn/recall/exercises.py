@@ -36,3 +36,10 @@ class Exercises:
     def answers(self) -> Ints:
         """(N, A) the right tokens."""
         return np.take_along_axis(self.tokens_NL, self.place_NA + 1, axis=1)
+
+
+def last_answer(place_NA: Ints, fact_NA: Ints) -> Ints:
+    """(N, A) place of the nearest earlier answer about the same fact; -1 where it was not asked for before."""
+    earlier = (place_NA[:, None, :] < place_NA[:, :, None]) & (fact_NA[:, None, :] == fact_NA[:, :, None])
+    found: Ints = np.where(earlier, place_NA[:, None, :] + 1, -1).max(axis=2)
+    return found

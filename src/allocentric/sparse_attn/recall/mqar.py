@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from allocentric.core import config
 from allocentric.core.errors import SettingsError
 from allocentric.sparse_attn.geometry import Geometry
-from allocentric.sparse_attn.recall.exercises import Exercises, Ints
+from allocentric.sparse_attn.recall.exercises import Exercises, Ints, last_answer
 
 groups = ("all",)
 
@@ -69,18 +69,11 @@ def draw(settings: Settings, count: int, rng: np.random.Generator) -> Exercises:
     return Exercises(
         tokens_NL=tokens,
         place_NA=place_NA,
-        gap_NA=place_NA - _last_sight(place_NA, pair_NA),
+        gap_NA=place_NA - np.maximum(last_answer(place_NA, pair_NA), 2 * pair_NA + 1),
         group_NA=np.zeros_like(place_NA),
         chance_NA=np.full(place_NA.shape, 1 / words),
         geometry=Geometry.of_text(1, settings.length),
     )
-
-
-def _last_sight(place_NA: Ints, pair_NA: Ints) -> Ints:
-    """(N, A) place of the nearest earlier value of the same pair: the pair itself, or an earlier answer."""
-    earlier = (place_NA[:, None, :] < place_NA[:, :, None]) & (pair_NA[:, None, :] == pair_NA[:, :, None])
-    answered = np.where(earlier, place_NA[:, None, :] + 1, -1).max(axis=2)
-    return np.maximum(answered, 2 * pair_NA + 1)
 
 
 def _distinct(rng: np.random.Generator, count: int, words: int, pairs: int) -> Ints:

@@ -9,7 +9,7 @@ plain     every visit is to another room
 revisit   half of the rooms are walked again later, with another object: room and time are not tied to each other
 repeat    the walk is gone twice, things where they were: the time asked for is the first one
 
-Shapes: N walks, V visits, F frames of a visit, A questions, T attributes.
+Shapes: N walks, V visits, F frames of a visit, A questions.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pydantic import Field, model_validator
 from allocentric.core import config
 from allocentric.core.errors import SettingsError
 from allocentric.sparse_attn.geometry import TEXT, VIDEO, Geometry
-from allocentric.sparse_attn.recall.exercises import Exercises, Ints
+from allocentric.sparse_attn.recall.exercises import Exercises, Ints, last_answer
 
 Variant = Literal["plain", "revisit", "repeat"]
 VARIANTS: tuple[Variant, ...] = ("plain", "revisit", "repeat")
@@ -36,6 +36,8 @@ class Settings(config.Settings):
 
     visits: int = Field(default=12, ge=2)
     """V: rooms walked through, one after another; even, for the halves of revisit and repeat."""
+    rooms: int = Field(default=12, ge=2)
+    """Different rooms, and ticks of the clock; at least the visits."""
     frames: int = Field(default=1, ge=1)
     """F: frames of a visit."""
     grid: int = Field(default=2, ge=1)
@@ -45,7 +47,7 @@ class Settings(config.Settings):
     objects: int = Field(default=24, ge=2)
     """Different objects."""
     questions: int = Field(default=12, ge=1)
-    """A: questions at the end, each about another object or another attribute of it."""
+    """A: questions at the end, with replacement."""
     variants: tuple[Variant, ...] = VARIANTS
     """Drawn with equal shares."""
 
@@ -53,13 +55,9 @@ class Settings(config.Settings):
     def _fits(self) -> Settings:
         if self.visits % 2:
             raise SettingsError(f"visits must be even, got {self.visits}")
-        if self.visits > self.objects:
-            raise SettingsError(f"{self.visits} visits need as many different objects, got objects={self.objects}")
-        most = self.visits // 2 * len(ATTRIBUTES)
-        if self.questions > most:
-            raise SettingsError(
-                f"{self.visits} visits allow {most} different questions, got questions={self.questions}"
-            )
+        for name, number in (("objects", self.objects), ("rooms", self.rooms)):
+            if self.visits > number:
+                raise SettingsError(f"{self.visits} visits need as many different {name}, got {name}={number}")
         return self
 
     @property
@@ -83,9 +81,9 @@ class _Words:
 
     def __init__(self, settings: Settings) -> None:
         self.clock = 0
-        self.room = self.clock + settings.visits
-        self.wall = self.room + settings.visits
-        self.object = self.wall + settings.visits
+        self.room = self.clock + settings.rooms
+        self.wall = self.room + settings.rooms
+        self.object = self.wall + settings.rooms
         self.depth = self.object + settings.objects
         self.attribute = self.depth + settings.depths
         self.end = self.attribute + len(ATTRIBUTES)
@@ -97,15 +95,13 @@ def draw(settings: Settings, count: int, rng: np.random.Generator) -> Exercises:
     variant_N = np.array([VARIANTS.index(s.variants[k % len(s.variants)]) for k in range(count)])
     walk = _walks(s, variant_N, rng)
     pictures = _pictures(s, w, walk)
-    # Different pairs of visit and attribute; in a repeated walk every object is seen twice and asked about once.
-    pair_NVT = rng.random((count, s.visits, len(ATTRIBUTES)))
-    pair_NVT[_second_half(s, variant_N)] = np.inf
-    pair_NA = np.argsort(pair_NVT.reshape(count, -1), axis=1)[:, : s.questions]
-    asked_NA, attribute_NA = np.divmod(pair_NA, len(ATTRIBUTES))
+    # Visits and attributes are asked with replacement, as in MQAR: an answer may be read from an earlier question.
+    first_sights_N = np.where(variant_N == VARIANTS.index("repeat"), s.visits // 2, s.visits)
+    asked_NA = rng.integers(first_sights_N[:, None], size=(count, s.questions))
+    attribute_NA = rng.integers(len(ATTRIBUTES), size=asked_NA.shape)
     row = np.arange(count)[:, None]
-    answers = np.stack(
-        [w.room + walk.room_NV[row, asked_NA], w.depth + walk.depth_NV[row, asked_NA], w.clock + asked_NA]
-    )
+    truth = (w.room + walk.room_NV, w.depth + walk.depth_NV, w.clock + walk.tick_NV)
+    answers = np.stack([of_visit_NV[row, asked_NA] for of_visit_NV in truth])
     answer_NA = np.take_along_axis(answers, attribute_NA[None], axis=0)[0]
     questions = np.stack([w.attribute + attribute_NA, w.object + walk.object_NV[row, asked_NA], answer_NA], axis=-1)
     tokens = np.concatenate([pictures, questions.reshape(count, -1)], axis=1)
@@ -119,21 +115,18 @@ def draw(settings: Settings, count: int, rng: np.random.Generator) -> Exercises:
     return Exercises(
         tokens_NL=tokens,
         place_NA=place_NA,
-        gap_NA=place_NA - last_sight_NA,
+        gap_NA=place_NA - np.maximum(last_sight_NA, last_answer(place_NA, asked_NA * len(ATTRIBUTES) + attribute_NA)),
         group_NA=variant_N[:, None] * len(ATTRIBUTES) + attribute_NA,
         chance_NA=np.array([1 / s.visits, 1 / s.depths, 1 / s.visits])[attribute_NA],
         geometry=_geometry(s),
     )
 
 
-def _second_half(s: Settings, variant_N: Ints) -> np.ndarray:
-    """(N, V) bool: visits that repeat an earlier one, things included."""
-    return (variant_N == VARIANTS.index("repeat"))[:, None] & (np.arange(s.visits) >= s.visits // 2)
-
-
 class _Walk(NamedTuple):
     """What is where: one visit after another."""
 
+    tick_NV: Ints
+    """What the clock shows; later visits show more."""
     room_NV: Ints
     object_NV: Ints
     depth_NV: Ints
@@ -149,7 +142,8 @@ def _walks(s: Settings, variant_N: Ints, rng: np.random.Generator) -> _Walk:
     count, half = len(variant_N), s.visits // 2
     shape = (count, s.visits)
     walk = _Walk(
-        room_NV=np.argsort(rng.random(shape), axis=1),
+        tick_NV=np.sort(np.argsort(rng.random((count, s.rooms)), axis=1)[:, : s.visits], axis=1),
+        room_NV=np.argsort(rng.random((count, s.rooms)), axis=1)[:, : s.visits],
         object_NV=np.argsort(rng.random((count, s.objects)), axis=1)[:, : s.visits],
         depth_NV=rng.integers(s.depths, size=shape),
         frame_NV=rng.integers(s.frames, size=shape),
@@ -159,7 +153,7 @@ def _walks(s: Settings, variant_N: Ints, rng: np.random.Generator) -> _Walk:
     revisit, repeat = (variant_N == VARIANTS.index(name) for name in ("revisit", "repeat"))
     other_way = np.argsort(rng.random((count, half)), axis=1)
     walk.room_NV[revisit, half:] = np.take_along_axis(walk.room_NV[:, :half], other_way, axis=1)[revisit]
-    for part in walk:
+    for part in walk[1:]:
         part[repeat, half:] = part[repeat, :half]
     return walk
 
@@ -168,7 +162,7 @@ def _pictures(s: Settings, w: _Words, walk: _Walk) -> Ints:
     """(N, V * F * frame_tokens) token ids of the walks."""
     count = len(walk.room_NV)
     frames = np.empty((count, s.visits, s.frames, s.frame_tokens), dtype=np.int64)
-    frames[..., 0] = w.clock + np.arange(s.visits)[:, None]
+    frames[..., 0] = w.clock + walk.tick_NV[..., None]
     frames[..., 1] = w.room + walk.room_NV[..., None]
     frames[..., 2::2] = w.wall + walk.room_NV[..., None, None]
     frames[..., 3::2] = w.depth + walk.wall_NVFP

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -27,12 +27,8 @@ _TEST_SEED = 10_000_019
 
 
 class Settings(config.Settings):
-    """How long and how fast."""
+    """How fast."""
 
-    steps: int = Field(default=1500, ge=1)
-    """Updates."""
-    batch: int = Field(default=64, ge=1)
-    """Sequences per update."""
     learning_rate: float = Field(default=3e-3, gt=0)
     """Peak; a tenth of the steps to reach it, then a cosine to zero."""
     weight_decay: float = Field(default=0.01, ge=0)
@@ -41,6 +37,17 @@ class Settings(config.Settings):
     """Test sequences."""
     seed: int = Field(default=0, ge=0)
     """Of weights and exercises."""
+
+
+class Stage(NamedTuple):
+    """A stretch of the training."""
+
+    updates: int
+    """How many."""
+    batch: int
+    """Sequences per update."""
+    exercise: Any
+    """Settings of the exercise."""
 
 
 class Recall(NamedTuple):
@@ -66,7 +73,7 @@ class Recall(NamedTuple):
 
 def train(
     exercise: ModuleType,
-    exercise_settings: Any,
+    stages: Sequence[Stage],
     model_settings: ModelSettings,
     settings: Settings,
     watch: Callable[[int, float], None] | None = None,
@@ -75,20 +82,23 @@ def train(
 
     Args:
         exercise: `mqar` or `spatial_needle`.
-        exercise_settings: Its settings.
+        stages: Easy ones first; the last is what is tested. All have the same vocabulary.
         model_settings: Of the model.
         settings: Of the training.
         watch: Called after every update with (step, loss).
     """
     torch.manual_seed(settings.seed)
-    model = SmallModel(model_settings, exercise_settings.vocabulary)
+    tested = stages[-1].exercise
+    model = SmallModel(model_settings, tested.vocabulary)
+    steps = sum(stage.updates for stage in stages)
     optimizer = _optimizer(model, settings)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _warm_cosine(step, settings.steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _warm_cosine(step, steps))
     rng = np.random.default_rng(settings.seed)
     losses = []
     start_s = time.perf_counter()
-    for step in range(settings.steps):
-        loss = _loss(model, exercise.draw(exercise_settings, settings.batch, rng))
+    every = [stage for stage in stages for _ in range(stage.updates)]
+    for step, stage in enumerate(every):
+        loss = _loss(model, exercise.draw(stage.exercise, stage.batch, rng))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -98,9 +108,9 @@ def train(
         if watch is not None:
             watch(step, losses[-1])
     seconds = time.perf_counter() - start_s
-    test = exercise.draw(exercise_settings, settings.test, np.random.default_rng(settings.seed + _TEST_SEED))
+    test = exercise.draw(tested, settings.test, np.random.default_rng(settings.seed + _TEST_SEED))
     return Recall(
-        right_NA=_right(model, test, settings.batch),
+        right_NA=_right(model, test),
         exercises=test,
         losses=losses,
         density=_density(model, test),
@@ -137,7 +147,7 @@ def _answer_logits(model: SmallModel, exercises: Exercises) -> tuple[torch.Tenso
 
 
 @torch.no_grad()
-def _right(model: SmallModel, test: Exercises, batch: int) -> NDArray[np.bool_]:
+def _right(model: SmallModel, test: Exercises, batch: int = 64) -> NDArray[np.bool_]:
     parts = []
     for start in range(0, len(test.tokens_NL), batch):
         logits, answers = _answer_logits(model, _some(test, slice(start, start + batch)))
