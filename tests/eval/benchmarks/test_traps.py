@@ -183,6 +183,11 @@ def test_trap_10_the_last_letter_with_a_dot_wins() -> None:
 def test_trap_11_a_word_that_ends_in_a_letter() -> None:
     four = item("ABCD")
     assert reads(spatialbench, 0, "I think it is the red bed", four) == Choice(3)
+    assert reads(spatialbench, 0, "Because it is there", four) == Choice(1)
+    assert reads(spatialbench, 0, "It must be option C, I think", four) == Choice(2)
+    assert reads(spatialbench, 0, "<|begin_of_box|>B<|end_of_box|>", four) == Choice(1)
+    number = item(gold=Number(2.0), kind="room_size")
+    assert reads(spatialbench, 0, "from 3 to 12.5 m", number) == Number(12.5)
     assert isinstance(reads(spatialbench, 1, "I think it is the red bed", four), Unreadable)
 
 
@@ -211,6 +216,30 @@ def test_trap_14_not_sure_starts_with_no() -> None:
     )  # fmt: skip
     assert reads(tempcompass, 0, "not sure", asked) == Choice(1)
     assert isinstance(reads(tempcompass, 1, "not sure", asked), Unreadable)
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "index"),
+    [
+        ("multi-choice", "B", 1), ("multi-choice", "B. walking", 1), ("multi-choice", "B) he walks", 1),
+        ("multi-choice", "B. I am sure", 1), ("multi-choice", "walking", None), ("multi-choice", "b", None),
+        ("multi-choice", "The man is walking.", None), ("multi-choice", "D", None),
+        ("caption_matching", "Sentence B: he sits", 1), ("caption_matching", "he sits", 1),
+        ("caption_matching", "Sentence B.", 1), ("caption_matching", "(2) he sits", 1),
+        ("caption_matching", "B", None),
+    ],
+)  # fmt: skip
+def test_rules_of_tempcompass(form: str, text: str, index: int | None) -> None:
+    options = {
+        "multi-choice": ("A. running", "B. walking"),
+        "caption_matching": ("Sentence A: he runs", "Sentence B: he sits"),
+    }
+    asked = Item(
+        id="1", kind=f"{form}/speed", prompt="?", choices=options[form], gold=Choice(1), scene_id="v", source="test",
+        extra={"form": form},
+    )  # fmt: skip
+    answer = reads(tempcompass, 0, text, asked)
+    assert isinstance(answer, Unreadable) if index is None else answer == Choice(index)
 
 
 def test_trap_15_because_is_no_b() -> None:

@@ -80,7 +80,7 @@ def _prompt(item: Item) -> str:
 
 def _read(text: str, item: Item) -> Choice | Unreadable:
     """The last letter with a dot anywhere; else in <Answer> or the whole text by a cascade, the last of each kind."""
-    return readers.choice_or(_letter(text), item)
+    return readers.choice_or(_letter(text.strip()), item)
 
 
 def _letter(text: str) -> str | None:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from allocentric.core.types import Answer, Item, Unreadable
+from allocentric.core.types import Answer, Item, Number, Unreadable
 from allocentric.eval.aggregation import Nested
 from allocentric.eval.benchmarks import _published as published
 from allocentric.eval.benchmarks import _readers as readers
 from allocentric.eval.benchmarks._profiles import (
     Profile,
     option_lines,
+    standard_worth,
     strict,
 )
 from allocentric.eval.benchmarks._published import Definition, PublishedBenchmark, PublishedScore
@@ -85,12 +86,28 @@ def _read(text: str, item: Item) -> Answer | Unreadable:
     return reader(text.strip(), item)
 
 
+def _worth(answer: Answer, item: Item) -> float:
+    """Nothing where the truth is 0: the published code divides by it and counts the exception as wrong."""
+    if isinstance(item.gold, Number) and item.gold.value == 0:
+        return 0.0
+    return standard_worth(answer, item)
+
+
 DEFINITION = Definition(
     name="revsi",
     source=Source(repository=REPOSITORY, files=("*.json*", "*.parquet"), config="all"),
     item=_item,
     cells=CELLS,
-    profiles=(Profile(name="lmms-eval@6c3e853", prompt=_prompt, read=_read), strict(_prompt)),
+    profiles=(
+        Profile(
+            name="lmms-eval@6c3e853",
+            prompt=_prompt,
+            read=_read,
+            worth=_worth,
+            defects=("where the right number is 0 every answer is wrong",),
+        ),
+        strict(_prompt),
+    ),
     composite=Nested(cells=CELLS),
     license="Apache-2.0; the terms of ScanNet, ScanNet++ and ARKitScenes hold for the scenes",
     citation="arXiv 2604.24300",

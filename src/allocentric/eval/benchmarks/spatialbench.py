@@ -12,9 +12,9 @@ from allocentric.core.scoring import MRA_RULES
 from allocentric.core.types import Answer, Choice, Item, Number, Sampling, Unreadable
 from allocentric.eval.aggregation import Nested
 from allocentric.eval.benchmarks import _published as published
-from allocentric.eval.benchmarks._profiles import Profile, left_out, standard_worth, strict
+from allocentric.eval.benchmarks._profiles import Profile, left_out, option_lines, standard_worth, strict
 from allocentric.eval.benchmarks._published import Definition, PublishedBenchmark, PublishedScore
-from allocentric.eval.benchmarks._readers import choice_or
+from allocentric.eval.benchmarks._readers import NO_LETTER, choice_or
 from allocentric.eval.benchmarks._rows import Row
 from allocentric.eval.benchmarks._sources import Source
 
@@ -53,7 +53,10 @@ Desired Answer Format:
 
 Provide the final answer ONLY."""
 
+_BOX = re.compile(r"<\|begin_of_box\|>(.*?)<\|end_of_box\|>", re.DOTALL)
 _LAST_LETTER = re.compile(r"([A-D])[^A-Z0-9a-z]*$", re.IGNORECASE)
+_FIRST_LETTER = re.compile(r"[^A-Z0-9a-z]*([A-D])", re.IGNORECASE)
+_NUMBERS = re.compile(r"\b\d+(?:\.\d+)?\b")
 
 
 class Settings(published.Settings):
@@ -89,20 +92,36 @@ def _item(row: Row) -> Item:
 
 
 def _prompt(item: Item) -> str:
-    options = "\n".join(f"{chr(65 + index)}. {choice}" for index, choice in enumerate(item.choices))
-    head = "Analyze the video frames and answer the question.\n\n"
+    options = "\n".join(["Options:", *option_lines(item)]) if item.choices else ""
+    head = "\nAnalyze the video frames and answer the question.\n\n"  # an empty block of examples stands before it
     return f"{head}Question type: {item.extra['problem_type']}\nQuestion: {item.prompt}\n{options}{_REQUEST}"
 
 
 def _read(text: str, item: Item) -> Choice | Number | Unreadable:
-    """The last letter A to D of the text in any case, also of a word ("the red bed" is D); the text as a number."""
-    if item.choices:
-        found = _LAST_LETTER.search(text)
-        return choice_or(None if found is None else found.group(1), item)
-    try:
-        return Number(float(text))
-    except ValueError:
-        return Unreadable("the text is not one number")
+    """Options: the last character, else the first, where it is a letter A to D in any case, also of a word ("the red
+    bed" is D, "Because" is B); else the first option whose text stands on the last line. Numbers: the last one.
+    What a model boxes is taken as it is.
+    """
+    box = _BOX.search(text)
+    said = (box.group(1) if box else text).strip()
+    if not item.choices:
+        numbers = [said] if box else _NUMBERS.findall(said)
+        try:
+            return Number(float(numbers[-1])) if numbers else Unreadable("no number")
+        except ValueError:
+            return Unreadable("the box holds no number")
+    if box:
+        return choice_or(said if len(said) == 1 and said.isascii() and said.isalpha() else None, item)
+    found = _LAST_LETTER.search(said) or _FIRST_LETTER.match(said)
+    return choice_or(found.group(1), item) if found else _option_on_last_line(said, item)
+
+
+def _option_on_last_line(said: str, item: Item) -> Choice | Unreadable:
+    last = next((line for line in reversed(said.split("\n")) if line.strip()), "")
+    for index, choice in enumerate(item.choices):
+        if re.search(rf"\b{re.escape(choice.strip('. '))}\b", last, re.IGNORECASE):
+            return Choice(index)
+    return NO_LETTER
 
 
 def worth(answer: Answer, item: Item) -> float:
@@ -142,9 +161,9 @@ DEFINITION = Definition(
             read=_read,
             worth=worth,
             empty=left_out,
-            sampling=Sampling(max_new_tokens=64),
+            sampling=Sampling(max_new_tokens=1024, temperature=0.1),
             defects=(
-                "a text that ends in a, b, c or d is read as that option, also where the letter ends a word",
+                "a text that ends in a, b, c or d, else one that starts so, is read as that option, also within words",
                 "empty answers leave the denominator",
             ),
         ),

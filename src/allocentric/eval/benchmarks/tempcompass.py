@@ -32,6 +32,9 @@ _REQUESTS = {
 }
 
 
+_LABELS = tuple(letter + mark for letter in "ABCD" for mark in ".)")
+
+
 class Settings(published.Settings):
     """What is asked."""
 
@@ -68,6 +71,8 @@ def _item(row: Row, video: str, aspect: str, k: int) -> Item:
         choices = tuple(line for line in question.split("\n")[1:] if line.strip())
         if answer not in choices:
             raise row.error(f"field 'answer': {answer!r} is none of the options {list(choices)!r}")
+        if row.file == "caption_matching" and not all(": " in choice for choice in choices):
+            raise row.error(f"has options without a label and a colon: {list(choices)!r}")
         gold = Choice(choices.index(answer))
     return row.item(
         id=f"{row.file}/{video}/{aspect}/{k}",
@@ -75,7 +80,7 @@ def _item(row: Row, video: str, aspect: str, k: int) -> Item:
         prompt=question,
         choices=choices,
         gold=gold,
-        scene=video,
+        scene=video.split("_")[0],  # a reversed or joined video shows the same
         video=f"{video}.mp4",
         form=row.file,
     )
@@ -86,22 +91,35 @@ def _prompt(item: Item) -> str:
 
 
 def _read(text: str, item: Item) -> Choice | Unreadable:
-    """A whole option, its text or its label (with a dot); for yes or no how the text starts: "not sure" is no."""
+    """By form: how the text starts for yes or no ("not sure" is no); a whole line, its letter, or a text that starts
+    with "B." or "B)" for options; a whole line, its sentence or its label for captions.
+    """
     said = text.replace("</s>", "")
     if item.extra["form"] == "yes_no":
         start = said.lower()
         if start.startswith("yes"):
             return Choice(0)
         return Choice(1) if start.startswith("no") else Unreadable("starts with neither yes nor no")
-    mark = ". " if item.extra["form"] == "multi-choice" else ": "
-    for index, option in enumerate(item.choices):
-        label, _, sentence = option.partition(mark)
-        forms = {option, sentence, label, f"{label}."}
-        if item.extra["form"] == "multi-choice":
-            forms.add(f"{label})")
-        if said in forms or (") " in said and said.split(") ")[1] == sentence):
-            return Choice(index)
-    return Unreadable("the text is no option, text or label")
+    found = _option_read(said, item) if item.extra["form"] == "multi-choice" else _caption_read(said, item)
+    return Unreadable("the text is no option where this scorer looks") if found is None else found
+
+
+def _option_read(said: str, item: Item) -> Choice | Unreadable | None:
+    if said in item.choices:
+        return Choice(item.choices.index(said))
+    if (said in "ABCD" and len(said) == 1) or said[:2] in _LABELS:
+        return readers.choice_or(said[0], item)
+    return None
+
+
+def _caption_read(said: str, item: Item) -> Choice | None:
+    labels, sentences = zip(*(option.split(": ")[:2] for option in item.choices), strict=True)
+    after_bracket = said.split(") ")[1] if ") " in said else said
+    for known, forms in ((labels, (said, said.replace(".", ""))), (sentences, (said, after_bracket))):
+        for form in forms:
+            if form in known:
+                return Choice(known.index(form))
+    return Choice(item.choices.index(said)) if said in item.choices else None
 
 
 def _strict_read(text: str, item: Item) -> Choice | Unreadable:
