@@ -5,15 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from allocentric.core.runlog import scan_samples
 from allocentric.core.types import Answer, Choice, Item, Number, Order, Response, Scene, Score, Text, Unreadable
 from allocentric.datasets.trace import rationale
 from allocentric.eval.frames import evenly_spaced
 from allocentric.eval.pictures import Thumbnails, thumbnails_for
-from allocentric.eval.recipe import Plan
 from allocentric.eval.results import ScoredRow, failed, score_row
 from allocentric.eval.scored import ScoredRun
 from allocentric.eval.topdown import TopDown, map_of, overlay
@@ -33,7 +30,10 @@ class ItemPages:
 
     def __post_init__(self) -> None:
         job = self.run.plan
-        self._frames = _frames_shown(self.run.folder, job, self.items)
+        count = job.recipe.frames.count
+        self._frames = {  # as logged; for items not asked yet, what would be shown
+            item.id: self.run.frames.get(item.id, evenly_spaced(len(item.views), count)) for item in self.items
+        }
         self.thumbnails: Thumbnails = thumbnails_for(self.items, self._frames)
         self._rows: dict[str, dict[str, ScoredRow]] = {
             label: {p: score_row(job.benchmark, self.items, answers, p) for p in job.benchmark.profiles}
@@ -107,18 +107,6 @@ class ItemPages:
         if scene_id not in self._scenes:
             self._scenes[scene_id] = self.run.plan.benchmark.scene(scene_id)
         return self._scenes[scene_id]
-
-
-def _frames_shown(folder: Path, job: Plan, items: Sequence[Item]) -> dict[str, tuple[int, ...]]:
-    """The frames that were asked about, as logged; for items not asked yet, what would be shown."""
-    wanted = {item.id for item in items}
-    logged = {
-        record["item"]: tuple(record["frames"]["indices"])
-        for _, record in scan_samples(folder)
-        if record["item"] in wanted
-    }
-    count = job.recipe.frames.count
-    return {item.id: logged.get(item.id, evenly_spaced(len(item.views), count)) for item in items}
 
 
 def answer_text(answer: Answer | Unreadable, item: Item) -> str:

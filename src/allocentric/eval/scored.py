@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,8 @@ class ScoredRun:
 
     items_sha256: str | None = None
     """Digest of all items, where reading the answers took it already."""
+    frames: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """By item id, the frames that were asked about."""
 
     @cached_property
     def results(self) -> dict[str, Any]:
@@ -61,8 +63,9 @@ def load_run(folder: Path) -> ScoredRun:
     """Read a run folder, finished or not. DataError where it is none."""
     job = plan(settings_from_mapping(EvalRecipe, read_config(folder), where=str(folder / "config.yaml")))
     rows = {item.id: item_digest(item) for item in job.items}
-    answers = _logged_answers(folder, job, rows)
-    return ScoredRun(folder=folder, plan=job, answers=answers, items_sha256=rows_digest(list(rows.values())))
+    answers, frames = _logged_answers(folder, job, rows)
+    sha256 = rows_digest(list(rows.values()))
+    return ScoredRun(folder=folder, plan=job, answers=answers, items_sha256=sha256, frames=frames)
 
 
 def score(source: Path, *, profile: str | None = None, benchmark: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -106,14 +109,23 @@ def _percent(score: Score) -> float | None:
     return None if score.value is None else round(100 * score.value, 9)
 
 
-def _logged_answers(folder: Path, job: Plan, rows: Mapping[str, str]) -> dict[str, dict[str, Response]]:
+def _logged_answers(
+    folder: Path, job: Plan, rows: Mapping[str, str]
+) -> tuple[dict[str, dict[str, Response]], dict[str, tuple[int, ...]]]:
+    frames: dict[str, tuple[int, ...]] = {}
+    shared: dict[str, tuple[int, ...]] = {}
     answers: dict[str, dict[str, Response]] = {contestant.label: {} for contestant in job.contestants}
     times = read_times(folder)
     for key, record in scan_samples(folder):
         if record["model"] in answers and rows.get(record["item"]) == record["row"]:
             response = response_from_record({**record["response"], "seconds": times.get(key)})
             answers[record["model"]][record["item"]] = response
-    return answers
+            shown = record["frames"]
+            indices = shared.get(shown["digest"])  # a million tuples would be the same few
+            if indices is None:
+                indices = shared[shown["digest"]] = tuple(shown["indices"])
+            frames[record["item"]] = indices
+    return answers, frames
 
 
 # ----------------------------------------------------------------------------------------------------- response files
