@@ -672,6 +672,42 @@ def test_trap_56_every_item_counts_once(open_examples: Open) -> None:
     assert summary["m", name]["overall"]["n"] == len(items)
 
 
+@pytest.mark.parametrize(
+    ("text", "worth"),
+    [
+        ("\\scalar{30} \\distance_unit{cm}", 1),
+        ("first \\scalar{3} then \\scalar{20-40} \\distance_unit{cm}", 1),  # the last, and its mean
+        ("\\scalar{60} \\distance_unit{cm}", 0),  # a factor of exactly two is too much
+        ("\\scalar{59} \\distance_unit{cm}", 1),
+        ("\\scalar{0.3} \\distance_unit{meters}", 1),
+        ("\\scalar{30} \\distance_unit{ cm}", 1),  # an unknown unit counts as centimetres
+        ("\\scalar{0.3} \\distance_unit{ m}", 0),
+        ("\\scalar{0} \\distance_unit{cm}", 0),
+        ("30 cm", 0),
+    ],
+)
+def test_success_within_a_factor_of_two(text: str, worth: float, open_examples: Open) -> None:
+    benchmark = open_examples(q_spatial)
+    one = benchmark.items()[0]
+    assert one.gold == Number(30.0, "cm")
+    assert benchmark.score(one, text, "official@723d6e4").value == worth
+    if "{ m}" in text or text == "30 cm":
+        assert benchmark.score(one, text, "strict@allocentric").value == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "index"),
+    [
+        ("B", 1), ("b", 1), ("B. no", 1), ("B: no", 1), ("so \\boxed{B}", 1),
+        ("\\boxed{A} no, \\boxed{\\text{B}}", 1),
+        ("The final answer is B.", 1), ("Answer: b\nbecause", 1), ("It is B", None),
+    ],
+)  # fmt: skip
+def test_rules_of_stare(text: str, index: int | None) -> None:
+    answer = reads(stare, 0, text, item("ABCD"))
+    assert isinstance(answer, Unreadable) if index is None else answer == Choice(index)
+
+
 def test_trap_57_batch_size_and_machine_are_recorded(recipe: Any, tmp_path: Path) -> None:
     settings = recipe(baselines=False, batch_size=3)
     assert resolved(settings)["batch_size"] == 3

@@ -6,7 +6,7 @@ arXiv 2409.09788, andrewliao11/Q-Spatial-Bench-code.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from allocentric.core.parsing import read_number
@@ -32,16 +32,22 @@ SYSTEM = (
     "response."
 )
 """The published system prompt; it stands before the question here."""
-_CENTIMETRES = {
+_PUBLISHED_CM = {
     **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), 100.0),
-    **dict.fromkeys(("cm", "centimeter", "centimeters", "centimetre", "centimetres"), 1.0),
+    **dict.fromkeys(("cm", "centimeter", "centimeters"), 1.0),
     **dict.fromkeys(("ft", "foot", "feet"), 30.48),
     **dict.fromkeys(("in", "inch", "inches"), 2.54),
-    **dict.fromkeys(("mm", "millimeter", "millimeters", "millimetre", "millimetres"), 0.1),
+    "mm": 0.1,
 }
-_SCALAR = re.compile(r"scalar\{([^{}]*)\}")
-_UNIT = re.compile(r"distance_unit\{([^{}]*)\}")
-_NUMBER = re.compile(r"\d+(?:\.\d+)?|\.\d+")
+"""Units that the published scorer knows, in centimetres."""
+_CENTIMETRES = {
+    **_PUBLISHED_CM,
+    **dict.fromkeys(("centimetre", "centimetres"), 1.0),
+    **dict.fromkeys(("millimeter", "millimeters", "millimetre", "millimetres"), 0.1),
+}
+_SCALAR = re.compile(r"scalar\{([^}]*)\}")
+_UNIT = re.compile(r"distance_unit\{([^}]*)\}")
+_NUMBER = re.compile(r"\d+\.?\d*")
 _STEPS = "\nLet's think step by step."
 _OBJECTS = "\nLet's thinkg step by step and start by finding good reference objects or object parts in the image."
 """The misspelling is in the published file."""
@@ -86,16 +92,16 @@ def _read(text: str, _: Item) -> Answer | Unreadable:
     numbers = [float(number) for number in _NUMBER.findall(scalars[-1])] if scalars else []
     if not numbers or not units:
         return Unreadable("no scalar{...} and distance_unit{...}")
-    return Number(sum(numbers) / len(numbers), units[-1].strip())
+    return Number(sum(numbers) / len(numbers), units[-1])
 
 
-def _within(factor: float, *, of_unknown: float | None) -> Worth:
+def _within(factor: float, units: Mapping[str, float], *, of_unknown: float | None) -> Worth:
     """1 where the larger of prediction and truth is less than `factor` times the smaller."""
 
     def worth(answer: Answer, item: Item) -> float:
         assert isinstance(answer, Number)
         assert isinstance(item.gold, Number)
-        scale = _CENTIMETRES.get(answer.unit.lower(), of_unknown)
+        scale = units.get(answer.unit.lower(), of_unknown)
         true = item.gold.value * _CENTIMETRES.get(item.gold.unit.lower(), 1.0)
         if scale is None or answer.value * scale <= 0:
             return 0.0
@@ -113,14 +119,14 @@ def _written(item: Item) -> str:
 def _strict_read(text: str, item: Item) -> Answer | Unreadable:
     found = _read(text, item)
     if isinstance(found, Number):
-        return found
+        return Number(found.value, found.unit.strip())
     assert isinstance(item.gold, Number)
     scale = _CENTIMETRES.get(item.gold.unit.lower())
     number = read_number(text, "cm" if scale is not None else "")
     return Number(number.value, "cm") if isinstance(number, Number) else number
 
 
-_UNKNOWN_UNIT = "an unknown unit counts as centimetres"
+_UNKNOWN_UNIT = "an unknown unit, also a known one with a space or in full (millimeters), counts as centimetres"
 
 DEFINITION = Definition(
     name="q_spatial",
@@ -131,28 +137,28 @@ DEFINITION = Definition(
     cells=CELLS,
     profiles=(
         Profile(
-            name="official@UNKNOWN",
+            name="official@723d6e4",
             prompt=_asked(""),
             read=_read,
-            worth=_within(2, of_unknown=1.0),
+            worth=_within(2, _PUBLISHED_CM, of_unknown=1.0),
             write=_written,
             sampling=Sampling(max_new_tokens=1024),
             defects=(_UNKNOWN_UNIT,),
         ),
         Profile(
-            name="official-steps@UNKNOWN",
+            name="official-steps@723d6e4",
             prompt=_asked(_STEPS),
             read=_read,
-            worth=_within(2, of_unknown=1.0),
+            worth=_within(2, _PUBLISHED_CM, of_unknown=1.0),
             write=_written,
             sampling=Sampling(max_new_tokens=1024),
             defects=(_UNKNOWN_UNIT,),
         ),
         Profile(
-            name="official-objects@UNKNOWN",
+            name="official-objects@723d6e4",
             prompt=_asked(_OBJECTS),
             read=_read,
-            worth=_within(2, of_unknown=1.0),
+            worth=_within(2, _PUBLISHED_CM, of_unknown=1.0),
             write=_written,
             sampling=Sampling(max_new_tokens=1024),
             defects=(_UNKNOWN_UNIT,),
@@ -161,7 +167,7 @@ DEFINITION = Definition(
             name="vlmevalkit@e8e78f0",
             prompt=_asked(""),
             read=_read,
-            worth=_within(2, of_unknown=None),
+            worth=_within(2, _PUBLISHED_CM, of_unknown=None),
             write=_written,
             sampling=Sampling(max_new_tokens=1024),
         ),
@@ -169,7 +175,7 @@ DEFINITION = Definition(
             name=STRICT,
             prompt=_asked(""),
             read=_strict_read,
-            worth=_within(2, of_unknown=None),
+            worth=_within(2, _CENTIMETRES, of_unknown=None),
             write=_written,
             sampling=Sampling(max_new_tokens=1024),
         ),
@@ -177,7 +183,7 @@ DEFINITION = Definition(
     composite=Nested(cells=CELLS, across="micro"),
     license="Apache-2.0 (code); the terms of ScanNet hold for its pictures",
     citation="arXiv 2409.09788",
-    unknown="the commit of the scorer's notebook, the hub's revision; the four-step prompt was not found in text",
+    unknown="the hub's revision; the prompt of four steps (spatial_prompt_steps.txt) can be named as `system_prompt`",
     examples=(
         {
             "_file": "QSpatial_plus",

@@ -48,8 +48,9 @@ _TAGS = (
     "Please ensure that your output only contains the final answer (a single option letter) without any additional "
     "content (such as intermediate reasoning steps)."
 )
-_BOXED = re.compile(r"boxed\{\s*([A-Za-z])\s*\}")
-_SAYS = re.compile(r"answer is:?\s*\(?([A-Z])\b")
+_BOXED = re.compile(r"boxed\{((?:[^{}]|\{[^{}]*\})*)\}")
+_TEXT = re.compile(r"\\text\{(.*?)\}")
+_CUES = ("final answer is", "correct answer is", "answer should be", "answer is", "answer:")
 
 
 class Settings(published.Settings):
@@ -81,12 +82,24 @@ def yes(item: Item) -> int:
 
 
 def _read(text: str, item: Item) -> Choice | Unreadable:
-    """One letter, else the last boxed one, else the letter after "answer is"."""
+    """One letter, or a text that starts with "B:" or "B."; else the last boxed text; else what follows a cue."""
     said = text.strip()
-    if len(said) == 1 and said.isalpha():
-        return readers.choice_or(said, item)
-    found = _BOXED.findall(said) or _SAYS.findall(said)
-    return readers.choice_or(found[-1] if found else None, item)
+    if said[:1] in set("ABCDEFGH") and (len(said) == 1 or said[1] in ":."):
+        return readers.choice_or(said[0], item)
+    if len(said) > 1:
+        said = _boxed_or_cued(said)
+    return readers.choice_or(said if len(said) == 1 and said.isascii() and said.isalpha() else None, item)
+
+
+def _boxed_or_cued(said: str) -> str:
+    if boxes := _BOXED.findall(said):
+        inner = _TEXT.findall(boxes[-1])
+        return str(inner[-1] if inner else boxes[-1]).strip()
+    lowered = said.lower()
+    for cue in _CUES:
+        if cue in lowered:
+            return lowered.split(cue)[-1].strip().split("\n")[0].split(".")[0]
+    return ""
 
 
 def _search(text: str, item: Item) -> Choice | Unreadable:
@@ -102,7 +115,7 @@ DEFINITION = Definition(
     cells=CELLS,
     profiles=(
         Profile(
-            name="official@UNKNOWN",
+            name="official@0dcab8c",
             prompt=asked_as_published(_BOX),
             read=_read,
             sampling=Sampling(max_new_tokens=2048),
@@ -130,7 +143,7 @@ DEFINITION = Definition(
         PublishedScore(name="Qwen2.5-VL-7B", overall=37.6, source="EASI", scorer="VLMEvalKit"),
         PublishedScore(name="Qwen2.5-VL-7B", overall=38.53, source="EASI", scorer="lmms-eval", note="plain accuracy"),
     ),
-    unknown="row counts by type, the hub's revision, the commit of the published script",
+    unknown="row counts by type, the hub's revision; how the published script compares what is no single letter",
     examples=tuple(
         {
             "pid": f"{kind}_{k}",

@@ -76,7 +76,7 @@ DEFINITION = Definition(
     counts=KINDS,
     profiles=(
         Profile(
-            name="official@UNKNOWN",
+            name="official@0e86b63",
             prompt=_official,
             read=first_letter_of_last_line,
             sampling=Sampling(max_new_tokens=128),
@@ -103,7 +103,7 @@ DEFINITION = Definition(
         PublishedScore(name="Qwen2.5-VL-7B", overall=36.85, scorer="VLMEvalKit", source="EASI"),
         PublishedScore(name="Qwen2.5-VL-7B", overall=36.43, scorer="lmms-eval", source="EASI"),
     ),
-    unknown="the commit of the official evaluation script, and the hub's revision",
+    unknown="the hub's revision; the script at 0e86b63 asks without the options, which follow the question here",
     examples=(
         {
             "question_type": "Camera perspective - Relative Direction",
