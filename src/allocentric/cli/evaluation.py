@@ -23,22 +23,33 @@ def evaluate_recipe(
         str | None, typer.Option("--ray", help='Ray cluster the workers run on: "auto", "local" or an address.')
     ] = None,
     gpus: Annotated[float, typer.Option("--gpus", min=0, help="GPUs of each worker.")] = 0.0,
+    checks: Annotated[
+        bool, typer.Option("--checks", help="Ask the models again under every honesty check (`list honesty`).")
+    ] = False,
     overrides: Overrides = None,
     json: Json = False,
 ) -> int:
     """Ask models, score their answers, write the run folder with its page. Repeating the command continues it."""
+    from allocentric.eval.honesty.rows import check_run, read_checks
     from allocentric.eval.report import write_report
     from allocentric.eval.run import evaluate, load_eval_recipe
+    from allocentric.eval.tables import honesty
     from allocentric.eval.work.crew import Workers
 
     progress = terminal.TerminalProgress()
     crew = Workers(count=workers, ray=ray, gpus=gpus)
-    result = evaluate(load_eval_recipe(recipe, overrides or ()), runs, progress, workers=crew)
+    asked = load_eval_recipe(recipe, overrides or ())
+    result = evaluate(asked, runs, progress, workers=crew)
+    checked = check_run(asked, result.folder, progress, workers=crew) if checks else read_checks(result.folder)
     page = write_report(result.folder, progress=progress)
     if json:
-        terminal.print_json({"folder": str(result.folder), "report": str(page), **result.results})
+        record = {"folder": str(result.folder), "report": str(page), **result.results, "checks": checked}
+        terminal.print_json(record)
     else:
-        _print_leaderboard(result.results, notes=[f"run: {result.folder}", f"page: {page}"])
+        _print_leaderboard(result.results)
+        if checked:
+            terminal.print_table(*honesty(checked))
+        print(f"run: {result.folder}\npage: {page}")
     if result.exit_code:
         terminal.say(f"some items failed, see {result.folder / 'log.txt'}; the same command asks them again")
     return result.exit_code

@@ -68,6 +68,7 @@ METHODS = Catalog("attention method", "sparse_attn/methods", "build")
 MIXERS = Catalog("mixer", "sparse_attn/mixers", "build")
 EXECUTORS = Catalog("executor", "sparse_attn/executors", "attend")
 CHECKS = Catalog("check", "eval/checks", "check")
+HONESTY = Catalog("honesty check", "eval/honesty", "change")
 
 ALL: dict[str, Catalog] = {
     "sources": SOURCES,
@@ -80,4 +81,5 @@ ALL: dict[str, Catalog] = {
     "mixers": MIXERS,
     "executors": EXECUTORS,
     "checks": CHECKS,
+    "honesty": HONESTY,
 }

@@ -23,7 +23,7 @@ from allocentric.core.records import digest
 from allocentric.core.scoring import mean_relative_accuracy
 from allocentric.core.stats import Statistic, cluster_bootstrap
 from allocentric.core.types import Choice, Item, Number
-from allocentric.datasets import _text_baseline
+from allocentric.datasets import text_baseline
 
 Array = NDArray[np.float64]
 
@@ -223,7 +223,7 @@ def _likeliest_meaning(train: Sequence[Item], test: Sequence[Item]) -> Array:
 
 
 def _text_choice(train: Sequence[Item], test: Sequence[Item]) -> Array:
-    picked = _text_baseline.pick_options(train, [_place(item) for item in train], test)
+    picked = text_baseline.pick_options(train, [_place(item) for item in train], test)
     return np.array([float(choice == _place(item)) for choice, item in zip(picked, test, strict=True)])
 
 
@@ -254,7 +254,7 @@ def _best_constant(train: Sequence[Item], test: Sequence[Item]) -> Array:
 
 
 def _text_number(train: Sequence[Item], test: Sequence[Item]) -> Array:
-    return _mra(_text_baseline.predict_numbers(train, [_value(item) for item in train], test), test)
+    return _mra(text_baseline.predict_numbers(train, [_value(item) for item in train], test), test)
 
 
 _CHOICE_BASELINES: Mapping[str, Baseline] = {

@@ -51,6 +51,8 @@ class FramesPolicy(config.Settings):
     """Pictures per second of the video, thinned evenly where that makes more than `count`; None takes `count`."""
     tail: bool = False
     """Add the last picture where it is not among them ("uniform_tail" of VLMEvalKit): up to `count` + 1 pictures."""
+    repeat: int = Field(default=1, ge=1)
+    """Show the chosen pictures this many times in a row; more than once only to see whether the answer stays."""
     as_video: bool = False
     """Hand them over as one native video instead of separate pictures."""
 
@@ -97,6 +99,7 @@ def choose_frames(item: Item, policy: FramesPolicy) -> FrameChoice:
         indices = _indices(_times(item, policy), policy)
     else:
         indices = _picked(item, policy)
+    indices *= policy.repeat
     return FrameChoice(indices=indices, digest=frames_digest(item, indices, policy))
 
 
@@ -208,8 +211,10 @@ def _time(item: Item, view: View, policy: FramesPolicy) -> float:
 
 @lru_cache(maxsize=2)
 def _video_views(path: Path, indices: tuple[int, ...], max_side_px: int | None) -> tuple[View, ...]:
-    """Cached because the items of one scene follow each other."""
-    return tuple(video_frames(path, indices, max_side_px=max_side_px))
+    """Cached because the items of one scene follow each other. A frame that is shown again is decoded once."""
+    wanted = sorted(set(indices))
+    views = dict(zip(wanted, video_frames(path, wanted, max_side_px=max_side_px), strict=True))
+    return tuple(views[index] for index in indices)
 
 
 def _view_digest(view: View) -> str:

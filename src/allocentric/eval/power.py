@@ -79,14 +79,14 @@ def measured(items: Sequence[Item], first: ScoredRow, second: ScoredRow) -> Assu
     difference = a - b
     if kept.size < 2 or not np.std(difference) > 0:
         raise DataError("the two models never differ on an item; there is nothing to measure the spread from")
-    kinds = np.array([items[index].kind for index in kept])
+    kinds = np.array([items[index].kind for index in kept.tolist()])
     deviations, standard = {}, np.zeros(len(kept))
     for kind in dict.fromkeys(kinds.tolist()):
         member = kinds == kind
         spread = float(np.std(difference[member], ddof=1)) if member.sum() > 1 else float(np.std(difference))
         deviations[kind] = spread
         standard[member] = (difference[member] - difference[member].mean()) / (spread or 1.0)
-    within = intracluster_correlation(standard, [items[index].scene_id for index in kept])
+    within = intracluster_correlation(standard, [items[index].scene_id for index in kept.tolist()])
     alike = float(np.corrcoef(a, b)[0, 1]) if np.std(a) > 0 and np.std(b) > 0 else 0.0
     return Assumptions(
         accuracy=float(np.clip(np.mean([a.mean(), b.mean()]), 1e-6, 1 - 1e-6)),
@@ -128,7 +128,7 @@ def outlook(
     rows = []
     for name, kept in {OVERALL: np.arange(len(items)), **members}.items():
         if name in weights:
-            scenes = [items[index].scene_id for index in kept]
+            scenes = [items[index].scene_id for index in kept.tolist()]
             mean = _Mean(weights=weights[name][kept], spread=spread[kept], scenes=scenes)
             rows.append(_row(name, mean, assumptions, difference, wanted, level))
     return {"assumptions": _record(assumptions), "power": wanted, "level": level, "rows": rows}

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from allocentric.core import config
-from allocentric.core.catalog import BENCHMARKS, MODELS, Catalog
+from allocentric.core.catalog import BENCHMARKS, HONESTY, MODELS, Catalog
 from allocentric.core.config import Settings, resolved, settings_from_mapping
 from allocentric.core.errors import SettingsError, UserError, suggestion
 from allocentric.core.records import answer_to_record, digest
@@ -55,6 +55,8 @@ class EvalRecipe(config.Settings):
     """Bootstrap replicates of the intervals."""
     level: float = Field(default=0.95, gt=0, lt=1)
     """Nominal coverage of the intervals."""
+    check: str | None = None
+    """Honesty check that changes the questions (`allocentric list honesty`); None asks them as published."""
     stop_after_failures: int = Field(default=20, ge=1)
     """Give up on a model after this many failed answers in a row; what is answered is kept."""
 
@@ -124,9 +126,16 @@ def plan(recipe: EvalRecipe) -> Plan:
         raise UserError(f"the benchmark {benchmark.name} has no items with these settings")
     models = [{**c.record(), "label": c.label} for c in contestants if not c.baseline]
     settings = {**resolved(recipe), "benchmark": benchmark_record, "models": models, "profile": profile}
-    return Plan(
+    job = Plan(
         recipe=recipe, benchmark=benchmark, items=items, contestants=contestants, profile=profile, settings=settings
     )
+    return job if recipe.check is None else _changed(job, recipe.check)
+
+
+def _changed(job: Plan, check: str) -> Plan:
+    """The plan under an honesty check. Its settings stay those of the plain run, so that they can be planned again."""
+    changed: Plan = HONESTY.load(check).change(job)
+    return changed
 
 
 def load_benchmark(values: Mapping[str, Any]) -> tuple[Benchmark, dict[str, Any]]:

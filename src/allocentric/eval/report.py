@@ -22,9 +22,11 @@ from allocentric.core.progress import Progress, SilentProgress
 from allocentric.core.runlog import disk_errors, read_json, write_atomically
 from allocentric.core.types import Item
 from allocentric.eval.bars import Bar, bars_svg, cells_csv
+from allocentric.eval.honesty.rows import read_checks
 from allocentric.eval.item_pages import ItemPages
 from allocentric.eval.recipe import limited
 from allocentric.eval.scored import ScoredRun, load_run
+from allocentric.eval.tables import honesty
 
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#A6761D")
 MOST_ITEMS = 2_000
@@ -84,6 +86,7 @@ def _page(run: ScoredRun, results: Mapping[str, Any], charts: Mapping[str, str],
         "run.html.j2",
         results=results,
         facts=_facts(run, results),
+        honesty=honesty(read_checks(run.folder)),
         settings=yaml.safe_dump(run.plan.settings, sort_keys=False, allow_unicode=True),
         board=_board(results, results["profile"], _speeds(run)),
         profiles=_profile_table(results),

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from allocentric.core.config import load_recipe
+from allocentric.core.config import load_recipe, resolved
 from allocentric.core.errors import DataError
 from allocentric.core.progress import Progress, SilentProgress
 from allocentric.core.runlog import GroupCommit, RunLog, read_json, run_folder
@@ -131,7 +131,8 @@ def results_of(
         "scenes": len({item.scene_id for item in job.items}),
         "profile": job.profile,
         "profiles": list(benchmark.profiles),
-        "frames": job.settings["frames"],
+        "frames": None if job.settings["frames"] is None else resolved(recipe.frames),
+        "check": recipe.check,
         "interval": {
             "method": "scenes resampled with replacement, expanded percentiles",
             "replicates": recipe.replicates,

@@ -66,6 +66,26 @@ def _planned(row: Mapping[str, Any]) -> tuple[str, str]:
     return ("-", "-") if row["power"] is None else (f"{row['power']:.2f}", str(row["n_needed"]))
 
 
+def honesty(checks: Sequence[Mapping[str, Any]]) -> Table:
+    """One row per honesty check and model: the score under the check, the plain one, and the paired difference."""
+    columns = ["check", "model", "score", "plain", "check - plain", "p (Holm)", "changed", "failed"]
+    rows = []
+    for row in checks:
+        if "not_applicable" in row:
+            rows.append((row["check"], f"not applicable: {row['not_applicable']}", *[""] * 6))
+            continue
+        difference = ""
+        if row.get("difference") is not None:
+            difference = f"{points(row['difference'])} [{points(row['low'])}, {points(row['high'])}]"
+        plain = "" if row["plain"] is None else points(row["plain"])
+        counts = f"{row['changed']} of {row['n']}", str(row["failed"])
+        score = interval_text(row["overall"])
+        rows.append(
+            (row["check"], row["model"] or "", score, plain, difference, *_p_values(row, ("p_holm",)), *counts)
+        )
+    return columns, rows
+
+
 def points(value: float | None) -> str:
     """Percent points with one digit, "-" where there is no figure."""
     return "-" if value is None else f"{value:.1f}"

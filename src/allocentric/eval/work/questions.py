@@ -85,7 +85,6 @@ class Inquiry:
         self.identities: tuple[str, ...] = tuple(one.identity() for one in job.contestants)
         """Of every model: its settings and weights."""
         self._frames: list[FrameChoice | None] = [None] * len(job.items)
-        self._sampling = sampling_of(job)
 
     @cached_property
     def items_sha256(self) -> str:
@@ -121,20 +120,17 @@ class Inquiry:
         The parts before the prompt are digests of fixed length, so that no two questions can run together; that of the
         frames holds their numbers.
         """
-        sampling = [self._sampling.max_new_tokens, self._sampling.temperature, self._sampling.seed]
-        common = digest([self.job.recipe.system, self.job.recipe.frames.as_video, sampling])
+        common = common_digest(self.job)
         digests = []
         for index, row in enumerate(self.rows):
-            text = f"{common} {row} {self.frames(index).digest} {self.prompt_text(index)}"
-            digests.append(hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest())
+            digests.append(asked_digest(common, row, self.frames(index).digest, self.prompt_text(index)))
         return tuple(digests)
 
     def questions(self, contestant: int) -> Iterator[Question]:
         """Every question to one model, in the order of the items."""
         identity = self.identities[contestant]
         for index, asked in enumerate(self._asked):
-            key = hashlib.sha256(f"{asked} {identity}".encode()).hexdigest()
-            yield Question(contestant=contestant, item=index, key=key)
+            yield Question(contestant=contestant, item=index, key=answer_key(asked, identity))
 
     def answer(self, question: Question) -> Response | None:
         """The answer in the log, failed ones included; None where there is none."""
@@ -167,6 +163,23 @@ class Inquiry:
             "prompt": self.prompt_text(question.item),
             "response": response_to_record(replace(answered.response, seconds=None)),
         }
+
+
+def common_digest(job: Plan) -> str:
+    """Digest of what all questions of a run share: system message, form of the frames, and sampling."""
+    sampling = sampling_of(job)
+    drawn = [sampling.max_new_tokens, sampling.temperature, sampling.seed]
+    return digest([job.recipe.system, job.recipe.frames.as_video, drawn])
+
+
+def asked_digest(common: str, row: str, frames: str, prompt: str) -> str:
+    """Digest of one question from those of its run, of its item and of its frames, and its wording."""
+    return hashlib.sha256(f"{common} {row} {frames} {prompt}".encode(errors="surrogatepass")).hexdigest()
+
+
+def answer_key(asked: str, identity: str) -> str:
+    """Content key of the answer of the model with this identity."""
+    return hashlib.sha256(f"{asked} {identity}".encode()).hexdigest()
 
 
 def sampling_of(job: Plan) -> Sampling:
