@@ -116,6 +116,7 @@ class PublishedBenchmark:
         self.name: str = definition.name
         self.profiles: tuple[str, ...] = tuple(profile.name for profile in definition.profiles)
         self.cells: Mapping[str, str] = definition.cells
+        self.published: tuple[PublishedScore, ...] = definition.published
         self._settings = settings
         self._by_name = {profile.name: profile for profile in definition.profiles}
 

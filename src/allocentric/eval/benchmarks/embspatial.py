@@ -67,6 +67,11 @@ def _prompt(item: Item) -> str:
     return "\n".join([f"Question: {item.prompt}", "Options:", *lines, _REQUEST])
 
 
+def _lmms_prompt(item: Item) -> str:
+    lines = [f"{letter_of(index)}) {choice}" for index, choice in enumerate(item.choices)]
+    return "\n".join([item.prompt, *lines])
+
+
 def _read(text: str, item: Item) -> Choice | Unreadable:
     return readers.choice_or(letter_by_search(text), item)
 
@@ -83,6 +88,13 @@ DEFINITION = Definition(
             read=_read,
             sampling=Sampling(max_new_tokens=1024),
             defects=("'the answer is a chair' is read as A",),
+        ),
+        Profile(
+            name="lmms-eval@2bb5e98",
+            prompt=_lmms_prompt,
+            read=readers.leading_letter,
+            sampling=Sampling(max_new_tokens=1024),
+            defects=("the first character of the text is taken as the letter: 'Based on ...' is B",),
         ),
         strict(_prompt),
     ),

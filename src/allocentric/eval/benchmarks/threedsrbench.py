@@ -7,6 +7,8 @@ Papers quote different ones (54.8 and 51.9 for one model).
 
 from __future__ import annotations
 
+import re
+
 from allocentric.core.types import Choice, Item, Sampling, Unreadable
 from allocentric.eval import aggregation
 from allocentric.eval.aggregation import Alongside, Nested
@@ -34,7 +36,23 @@ GROUPS = {
 }
 CELLS = {kind: group for group, kinds in GROUPS.items() for kind in kinds}
 _BASE_LENGTH = 8
-"""Characters of a question id that name the question; what follows says which form of it this is."""
+"""Characters of a question id that name the question: "VIN6MS3J", "VIN6MS3J-1" (options in another order),
+"VIN6MS3J-flip" (picture mirrored), "VIN6MS3J-flip-1" (both)."""
+_ANSWERS = tuple(
+    map(
+        re.compile,
+        (
+            r"^([A-D])[.\s)]",
+            r"^([A-D])$",
+            r"[Aa]nswer[:\s]+([A-D])",
+            r"[Tt]he answer is[:\s]+([A-D])",
+            r"[Mm]y answer is[:\s]+([A-D])",
+            r"\(([A-D])\)",
+            r"([A-D])\.",
+            r"\b([A-D])\b",
+        ),
+    )
+)
 
 
 class Settings(published.Settings):
@@ -45,7 +63,8 @@ class Settings(published.Settings):
 
 
 def _item(row: Row) -> Item:
-    choices = tuple(row.text(letter) for letter in "ABCD" if row.has(letter) and str(row.record[letter]).strip())
+    texts = [str(row.record[letter]) for letter in "ABCD" if row.has(letter)]
+    choices = tuple(text for text in texts if text.strip() and text.lower() != "nan")
     qid = row.text("qid") if row.has("qid") else row.text("index")
     return row.item(
         id=f"{qid}/{row.index}",
@@ -55,7 +74,7 @@ def _item(row: Row) -> Item:
         gold=row.letter("answer", len(choices)),
         scene=qid[:_BASE_LENGTH],
         views=row.views(row.value("image")) if row.has("image") else (),
-        flipped="flip" in qid,
+        qid=qid,
     )
 
 
@@ -68,18 +87,26 @@ def _read(text: str, item: Item) -> Choice | Unreadable:
     return readers.choice_or(letter_by_search(text), item)
 
 
+def _cascade(text: str, item: Item) -> Choice | Unreadable:
+    """The first of eight forms: a letter at the start, after "answer", in brackets, before a dot, alone."""
+    said = text.strip()
+    found = next((match for pattern in _ANSWERS if (match := pattern.search(said))), None)
+    return readers.choice_or(found and found.group(1), item)
+
+
 def _question(item: Item) -> str:
+    """All forms of a question."""
     return item.scene_id
 
 
-def _question_and_mirror(item: Item) -> tuple[str, bool]:
-    """One group for all option orders of a question as it is, another for its mirrored form."""
-    return item.scene_id, bool(item.extra["flipped"])
+def _with_mirror(item: Item) -> str:
+    """A question and its mirrored picture, the options in the same order."""
+    return str(item.extra["qid"]).replace("-flip", "")
 
 
-def _question_and_options(item: Item) -> tuple[str, frozenset[str], tuple[str, ...]]:
-    """One group for a question and its mirrored form with the options in the same order."""
-    return item.scene_id, frozenset(item.choices), item.choices
+def _with_orders(item: Item) -> str:
+    """All orders of the options, for the picture or for its mirror image."""
+    return item.scene_id + ("-flip" if "-flip" in item.extra["qid"] else "")
 
 
 def _micro(terms: aggregation.Terms = aggregation.plain) -> Nested:
@@ -99,13 +126,20 @@ DEFINITION = Definition(
             sampling=Sampling(max_new_tokens=1024),
             defects=("'the answer is a chair' is read as A",),
         ),
+        Profile(
+            name="lmms-eval@20e1c96",
+            prompt=_prompt,
+            read=_cascade,
+            sampling=Sampling(max_new_tokens=1024),
+            defects=("a capital A at the start of a sentence is an answer: 'A cup is higher' is A",),
+        ),
         strict(_prompt),
     ),
     composite=Alongside(
         main=_micro(),
         others={
-            "flip": _micro(aggregation.circular(_question_and_options)),
-            "circular": _micro(aggregation.circular(_question_and_mirror)),
+            "flip": _micro(aggregation.circular(_with_mirror)),
+            "circular": _micro(aggregation.circular(_with_orders)),
             "flip_circular": _micro(aggregation.circular(_question)),
         },
     ),
@@ -115,7 +149,7 @@ DEFINITION = Definition(
         PublishedScore(name="Cambrian-S-7B", overall=54.8, source="arXiv 2511.04670", note="vanilla"),
         PublishedScore(name="Cambrian-S-7B", overall=51.9, source="EASI", note="circular"),
     ),
-    unknown="row counts, licence, the hub's revision; the official grouping beyond the first eight characters of qid",
+    unknown="row counts, licence, the hub's revision; groups are those of EvolvingLMMs-Lab/lmms-eval@20e1c96",
     examples=tuple(
         {
             "qid": f"ABCDEFGH{form}",
@@ -126,9 +160,9 @@ DEFINITION = Definition(
             "answer": "A" if first == "cup" else "B",
         }
         for form, first, second in (
-            ("-0", "cup", "plate"),
+            ("", "cup", "plate"),
             ("-1", "plate", "cup"),
-            ("-flip-0", "cup", "plate"),
+            ("-flip", "cup", "plate"),
             ("-flip-1", "plate", "cup"),
         )
     ),

@@ -19,7 +19,8 @@ from allocentric.datasets import export
 from allocentric.eval.aggregation import Nested, Sums
 from allocentric.eval.benchmarks import _vsi_profiles as profiles
 from allocentric.eval.benchmarks import _vsi_records as records
-from allocentric.eval.benchmarks._published import listed
+from allocentric.eval.benchmarks._published import PublishedScore, listed
+from allocentric.eval.benchmarks._vsi_published import PUBLISHED
 from allocentric.scenes.sources import vsi_metadata
 
 
@@ -57,6 +58,7 @@ class VsiBench:
     name = "vsi_bench"
     profiles: tuple[str, ...] = tuple(profiles.PROFILES)
     cells: Mapping[str, str] = records.CELLS
+    published: tuple[PublishedScore, ...] = PUBLISHED
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
