@@ -5,6 +5,12 @@ An executor is a file with
     attend(plan, q_BHLD, k_BKSD, v_BKSD, *, scale) -> out_BHLD
     refusal(plan, q_BHLD, *, training) -> str | None      why it can't run this, None where it can
 
+One that has to read the plan first may offer the two halves of `attend` apart, so that they are timed apart and the
+first is kept for several calls:
+
+    prepare(plan, q_BHLD, *, training) -> prepared
+    attend_prepared(prepared, plan, q_BHLD, k_BKSD, v_BKSD, *, scale) -> out_BHLD
+
 Queries without an allowed key give 0. Key-value heads are shared by consecutive groups of query heads.
 """
 
