@@ -59,7 +59,9 @@ def tuned(kernel: Any) -> Any:
     every = sorted({entry for _, rows in _TABLE[kernel.__name__] for entry in rows})
     configs = [_config(*entry) for entry in every]
     prune = {"early_config_prune": _pruned(kernel.__name__)}
-    return triton.autotune(configs=configs, key=_KEYS, prune_configs_by=prune)(kernel)
+    # Only the gradients of keys need to know whether the last block of queries is short.
+    key = [name for name in _KEYS if name in kernel.arg_names]
+    return triton.autotune(configs=configs, key=key, prune_configs_by=prune)(kernel)
 
 
 def _pruned(name: str) -> Any:

@@ -40,6 +40,8 @@ def refusal(plan: Plan, q_BHLD: Tensor, *, training: bool) -> str | None:  # noq
     if q_BHLD.device.type != "cuda" and not interpreting():
         where = q_BHLD.device.type
         return f"its kernels need a CUDA device, got {where} (TRITON_INTERPRET=1 runs them anywhere, slowly)"
+    if interpreting() and q_BHLD.dtype == torch.bfloat16:
+        return "Triton's interpreter multiplies bfloat16 by its bit patterns; float16 and float32 are right there"
     return None
 
 
