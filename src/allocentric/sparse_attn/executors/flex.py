@@ -74,8 +74,10 @@ def attend(plan: Plan, q_BHLD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, *, scale:
 
 @lru_cache(maxsize=1)
 def _compiled() -> Callable[..., Tensor]:
-    # Whole graph or an error: an uncompiled flex_attention is 7 to 15 times slower and holds all scores.
-    compiled: Callable[..., Tensor] = torch.compile(flex_attention, fullgraph=True)
+    # Sizes and settings stay constants of the compiled code: as symbols, which torch makes of numbers that change, they
+    # give wrong outputs on the CPU (torch 2.13). Whole graph or an error: an uncompiled flex_attention is 7 to 15
+    # times slower and holds all scores.
+    compiled: Callable[..., Tensor] = torch.compile(flex_attention, fullgraph=True, dynamic=False)
     return compiled
 
 
