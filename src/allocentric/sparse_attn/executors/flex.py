@@ -74,7 +74,7 @@ def attend(plan: Plan, q_BHLD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, *, scale:
 
 @lru_cache(maxsize=1)
 def _compiled() -> Callable[..., Tensor]:
-    # Sizes and settings stay constants of the compiled code: as symbols, which torch makes of numbers that change, they
+    # Sizes and settings stay constants of the compiled code: as symbols, which torch makes of numbers that vary, they
     # give wrong outputs on the CPU (torch 2.13). Whole graph or an error: an uncompiled flex_attention is 7 to 15
     # times slower and holds all scores.
     compiled: Callable[..., Tensor] = torch.compile(flex_attention, fullgraph=True, dynamic=False)
