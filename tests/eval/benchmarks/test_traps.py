@@ -136,6 +136,14 @@ def test_trap_05_negative_predictions_fail() -> None:
 # --------------------------------------------------------------------------------------------------------- extraction
 
 
+def test_a_negative_truth_passes_everything_in_one_scorer() -> None:
+    closer = item(gold=Number(-0.5, "m"), kind="camera_obj_dist_change")
+    published, strict = vsti_bench.DEFINITION.profiles
+    assert [published.score(closer, text, None).value for text in ("99", "-0.5", "far")] == [1, 1, 0]
+    assert [strict.score(closer, text, None).value for text in ("99", "-0.5")] == [0, 1]
+    assert published.score(item(gold=Number(0.0, "m"), kind="camera_displacement"), "1", None).value is None
+
+
 def test_trap_06_the_first_token_has_to_be_the_answer(tmp_path: Path) -> None:
     chosen = {"question_type": "route_planning", "options": ["A. left", "B. right"], "ground_truth": "A"}
     benchmark = vsi(tmp_path, chosen, count_of("3"))

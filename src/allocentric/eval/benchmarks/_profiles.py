@@ -19,7 +19,7 @@ from allocentric.core.types import Answer, Choice, Item, Number, Order, Sampling
 from allocentric.eval.benchmarks._rows import letter_of
 
 Read: TypeAlias = Callable[[str, Item], Answer | Unreadable]
-Worth: TypeAlias = Callable[[Answer, Item], float]
+Worth: TypeAlias = Callable[[Answer, Item], float | None]
 
 Missing: TypeAlias = Callable[[Item], float | None]
 """Score of an item without an answer; None leaves it out of the average."""
@@ -70,7 +70,7 @@ class Profile:
     read: Read
     """Text -> answer."""
     worth: Worth = standard_worth
-    """Answer -> score in [0, 1]."""
+    """Answer -> score in [0, 1]; None leaves the item out of the average."""
     unreadable: Missing = counted_wrong
     """Score of a text without a readable answer."""
     empty: Missing = counted_wrong

@@ -76,8 +76,16 @@ def _read(text: str, item: Item) -> Answer | Unreadable:
     return (readers.letter_of_first_token if item.choices else readers.number_of_first_token)(text, item)
 
 
+def _published_worth(answer: Answer, item: Item) -> float | None:
+    """|p - t| / t as published: below 0 the error is negative, which passes; at 0 the division stops the scorer."""
+    if isinstance(answer, Number) and isinstance(item.gold, Number):
+        target = item.gold.value
+        return None if target == 0 else MRA_RULES["vsi"].of_error(abs(answer.value - target) / target)
+    return standard_worth(answer, item)
+
+
 def _worth(answer: Answer, item: Item) -> float:
-    """Signed changes of distance have a sign: the published division is by the truth's size here."""
+    """Changes of distance have a sign: the error is taken relative to the truth's size."""
     if isinstance(answer, Number) and isinstance(item.gold, Number):
         return MRA_RULES["vsi"].of(answer.value, item.gold.value)
     return standard_worth(answer, item)
@@ -89,7 +97,13 @@ DEFINITION = Definition(
     item=_item,
     cells=CELLS,
     profiles=(
-        Profile(name="official@UNKNOWN", prompt=_prompt, read=_read, worth=_worth),
+        Profile(
+            name="cambrian-p@8b33fb1",
+            prompt=_prompt,
+            read=_read,
+            worth=_published_worth,
+            defects=("where the right number is negative every number is right",),
+        ),
         strict(_prompt, worth=_worth),
     ),
     composite=Alongside(
@@ -108,7 +122,7 @@ DEFINITION = Definition(
             "Cambrian-P": 68.9,
         }.items()
     ),
-    unknown="row counts of the evaluation split, the hub's revision, the commit of the scorer",
+    unknown="row counts of the evaluation split, the hub's revision; the scorer is read from its copy in cambrian-p",
     examples=(
         {
             "id": 1,
