@@ -22,6 +22,8 @@ COMMANDS = [
     "compare",
     "power",
     "report",
+    "leaderboard",
+    "suite",
     "play",
     "env",
 ]

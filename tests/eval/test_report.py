@@ -12,7 +12,7 @@ import pytest
 
 from allocentric.core.errors import UserError
 from allocentric.core.types import Step
-from allocentric.eval.report import write_leaderboard, write_report
+from allocentric.eval.report import write_report
 from allocentric.eval.run import evaluate
 
 VOID = {"meta", "img", "br", "input", "link", "hr"}
@@ -199,21 +199,6 @@ def test_the_same_run_gives_the_same_page(folder):
     assert write_report(folder).read_bytes() == write_report(folder).read_bytes()
 
 
-def test_leaderboard_of_several_runs(recipe, folder, tmp_path):
-    blind = evaluate(recipe(frames={"count": 0}), tmp_path / "runs").folder
-    other = evaluate(recipe(limit=9), tmp_path / "runs").folder
-    write_report(folder)
-    page = parse(write_leaderboard([folder, blind, other], tmp_path / "board.html"))
-    assert page.text.count("questions in") == 2  # one table for each set of items
-    assert page.text.count("oracle") == 3
-    assert page.text.count("frequency") == 2  # once in each table
-    links = [value for tag, name, value in page.attributes if tag == "a" and name == "href"]
-    assert f"runs/{folder.name}/report.html" in links
-    assert (tmp_path / links[0]).exists()
-
-
 def test_no_run_is_one_line(tmp_path):
     with pytest.raises(UserError, match="not a run folder"):
         write_report(tmp_path)
-    with pytest.raises(UserError, match="at least one"):
-        write_leaderboard([], tmp_path / "board.html")

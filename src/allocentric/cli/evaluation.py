@@ -197,23 +197,87 @@ def _questions(benchmark: str, settings: Sequence[str], limit: int | None) -> tu
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
-    out: Annotated[
-        Path | None, typer.Option("--out", help="The page; default report.html in the (first) run.")
-    ] = None,
+    run: Annotated[Path, typer.Argument(help="Run folder, finished or not.")],
+    out: Annotated[Path | None, typer.Option("--out", help="The page; default report.html in the run.")] = None,
 ) -> None:
-    """Write the page of a run again, or one leaderboard page over several runs."""
-    from allocentric.eval.report import write_leaderboard, write_report
+    """Write the page of a run again."""
+    from allocentric.eval.report import write_report
 
-    if len(runs) == 1:
-        page = write_report(runs[0], page=out, progress=terminal.TerminalProgress())
-    else:
-        page = write_leaderboard(runs, out or Path("leaderboard.html"))
-    print(page)
+    print(write_report(run, page=out, progress=terminal.TerminalProgress()))
+
+
+def leaderboard(
+    runs: Annotated[list[Path], typer.Argument(help="Finished run folders.")],
+    out: Annotated[Path, typer.Option("--out", help="The page; .json, .csv and plots lie beside it.")] = Path(
+        "leaderboard.html"
+    ),
+) -> None:
+    """Check finished runs and write one page over all of them, with JSON, CSV and plots beside it."""
+    from allocentric.eval.leaderboard.page import write_leaderboard
+
+    print(write_leaderboard(runs, out))
+
+
+def suite(
+    name: Annotated[str | None, typer.Argument(help="easi8, spatial-all or quick; none lists them.")] = None,
+    recipe: Annotated[
+        Path | None, typer.Argument(help="YAML of what all benchmarks share: models, frames, batch_size ...")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder with copies of records, by benchmark name.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the recipes.")] = Path("recipes"),
+    run: Annotated[bool, typer.Option("--run", help="Run them too, and end with a leaderboard page.")] = False,
+    runs: RunsFolder = Path("runs"),
+    overrides: Overrides = None,
+) -> int:
+    """Make one recipe for every benchmark of a named group, and run them."""
+    from allocentric.eval import suites
+
+    if name is None or recipe is None:
+        terminal.print_table(["suite", "benchmark", "fixed settings"], _suite_rows(name))
+        return 0
+    made = suites.recipes(name, recipe, data=data, overrides=overrides or ())
+    for path in suites.write_recipes(made, out):
+        print(path)
+    return _run_suite(name, made, runs) if run else 0
+
+
+def _suite_rows(name: str | None) -> list[tuple[str, ...]]:
+    import json
+
+    from allocentric.eval import suites
+
+    chosen = [name] if name else list(suites.SUITES)
+    return [
+        (one, member.benchmark, json.dumps(member.recipe) if member.recipe else "")
+        for one in chosen
+        for member in suites.suite(one).members
+    ]
+
+
+def _run_suite(name: str, recipes: Sequence[Any], runs: Path) -> int:
+    """Run every recipe; a benchmark that can't be run is named and does not stop the others."""
+    from allocentric.eval.leaderboard.page import write_leaderboard
+    from allocentric.eval.report import write_report
+    from allocentric.eval.run import evaluate
+
+    finished, code = [], 0
+    for recipe in recipes:
+        try:
+            result = evaluate(recipe, runs, terminal.TerminalProgress())
+        except UserError as error:
+            terminal.say(f"{recipe.name}: {error}")
+            code = error.exit_code
+            continue
+        write_report(result.folder)
+        finished.append(result.folder)
+        code = max(code, result.exit_code)
+    if finished:
+        print(write_leaderboard(finished, runs / f"{name}.html"))
+    return code
 
 
 def _print_leaderboard(results: dict[str, Any], *, notes: Sequence[str] = ()) -> None:
-    from allocentric.eval.tables import leaderboard
+    from allocentric.eval.tables import leaderboard as rows_of
 
     facts = f"{results['items']['count']} items in {results['scenes']} scenes, profile {results['profile']}, percent"
-    terminal.print_table(*leaderboard(results), notes=[facts, *notes])
+    terminal.print_table(*rows_of(results), notes=[facts, *notes])

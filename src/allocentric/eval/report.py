@@ -6,10 +6,7 @@ escapes it, and the content policy of the page forbids every script but its own.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,21 +14,19 @@ from typing import Any
 import yaml
 
 from allocentric.core.config import settings_hash
-from allocentric.core.errors import UserError
 from allocentric.core.progress import Progress, SilentProgress
 from allocentric.core.runlog import disk_errors, read_json, write_atomically
 from allocentric.core.types import Item
 from allocentric.eval.bars import Bar, bars_svg, cells_csv
 from allocentric.eval.honesty.rows import read_checks
 from allocentric.eval.item_pages import ItemPages
+from allocentric.eval.pages import colors_of, render
 from allocentric.eval.recipe import limited
 from allocentric.eval.scored import ScoredRun, load_run
 from allocentric.eval.tables import honesty
 
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#A6761D")
 MOST_ITEMS = 2_000
 """Questions of a page; more would not open in a browser."""
-_BASELINE_COLOR = "var(--baseline, #9aa0a6)"
 
 
 def write_report(folder: Path, *, page: Path | None = None, progress: Progress | None = None) -> Path:
@@ -63,16 +58,6 @@ def write_report(folder: Path, *, page: Path | None = None, progress: Progress |
     return target
 
 
-def write_leaderboard(runs: Sequence[Path], page: Path) -> Path:
-    """Write one page with the leaderboards of several runs, a table for each set of items and scoring profile."""
-    if not runs:
-        raise UserError("a leaderboard needs at least one run folder")
-    html = _render("leaderboard.html.j2", boards=_boards([load_run(folder) for folder in runs], page.parent))
-    with disk_errors(page.parent):
-        write_atomically(page, html)
-    return page
-
-
 def _page(run: ScoredRun, results: Mapping[str, Any], charts: Mapping[str, str], progress: Progress) -> str:
     shown = limited(run.plan.items, MOST_ITEMS, seed=0)
     builder = ItemPages(run, shown)
@@ -82,7 +67,7 @@ def _page(run: ScoredRun, results: Mapping[str, Any], charts: Mapping[str, str],
         items.append(builder.page(item))
         progress.advance()
     progress.stop()
-    return _render(
+    return render(
         "run.html.j2",
         results=results,
         facts=_facts(run, results),
@@ -110,26 +95,6 @@ def _left_out(run: ScoredRun, shown: Sequence[Item]) -> list[str]:
     return [f"{len(shown):,} of {count:,} questions are shown, as many of each type; samples.jsonl holds all"]
 
 
-def _render(template: str, **values: Any) -> str:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("allocentric.eval", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = _percent
-    script = environment.loader.get_source(environment, "page.js")[0] if environment.loader else ""
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template(template).render(script=script, script_digest=digest, **values)
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f}"
-
-
 # ---------------------------------------------------------------------------------------------- table, bars and facts
 
 
@@ -142,8 +107,6 @@ def _board(results: Mapping[str, Any], profile: str, speeds: Mapping[str, str]) 
             "failed": model["failed"],
             "items": model["items"],
             "seconds": speeds.get(model["model"], "–"),
-            "run": "",
-            "link": None,
             **model["profiles"][profile],
         }
         for model in results["models"]
@@ -171,7 +134,7 @@ def _profile_table(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _charts(results: Mapping[str, Any]) -> dict[str, str]:
     """SVG of every cell and of the whole, by name."""
     profile = results["profile"]
-    colors = model_colors(results)
+    colors = colors_of([(model["model"], model["baseline"]) for model in results["models"]])
     models = sorted(
         ((model["model"], model["profiles"][profile]) for model in results["models"]),
         key=lambda pair: -(pair[1]["overall"]["score"] or -1.0),
@@ -185,13 +148,6 @@ def _charts(results: Mapping[str, Any]) -> dict[str, str]:
     for name in models[0][1]["cells"]:
         charts[name] = chart(name.replace("_", " "), [(model, summary["cells"][name]) for model, summary in models])
     return charts
-
-
-def model_colors(results: Mapping[str, Any]) -> dict[str, str]:
-    """A colour for each model that keeps apart for the colour-blind; baselines are grey."""
-    models = [model["model"] for model in results["models"] if not model["baseline"]]
-    colors = {model: _COLORS[index % len(_COLORS)] for index, model in enumerate(models)}
-    return {model["model"]: colors.get(model["model"], _BASELINE_COLOR) for model in results["models"]}
 
 
 def _speeds(run: ScoredRun) -> dict[str, str]:
@@ -231,39 +187,3 @@ def _machine(environment: Mapping[str, Any]) -> str:
     gpus = environment.get("gpus") or ["no GPU"]
     memory = f"{environment.get('memory_gib', '?')} GiB"
     return f"{environment.get('cpu', '?')} × {environment.get('cpu_count', '?')}, {memory}, {', '.join(gpus)}"
-
-
-# ------------------------------------------------------------------------------------------------------- several runs
-
-
-def _boards(runs: Sequence[ScoredRun], folder: Path) -> list[dict[str, Any]]:
-    """One table for each set of items asked under one profile: rows of different sets are not comparable."""
-    boards: dict[tuple[str, str], dict[str, Any]] = {}
-    for run in runs:
-        results = run.results
-        profile = results["profile"]
-        board = _board(results, profile, _speeds(run))
-        page = run.folder / "report.html"
-        link = os.path.relpath(page, folder) if page.exists() else None
-        for row in board["rows"]:
-            row["run"], row["link"] = run.folder.name, link
-        known = boards.setdefault(
-            (results["items"]["sha256"], profile), {**board, "rows": [], "results": results, "profile": profile}
-        )
-        known["rows"] += board["rows"]
-    for known in boards.values():
-        known["rows"] = _without_repeats(known["rows"])
-        known["rows"].sort(key=lambda row: (row["baseline"], -(row["overall"]["score"] or -1.0), row["model"]))
-    return list(boards.values())
-
-
-def _without_repeats(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Each baseline once: every run brings the same ones."""
-    seen: set[tuple[str, float | None]] = set()
-    kept = []
-    for row in rows:
-        key = (row["model"], row["overall"]["score"])
-        if not (row["baseline"] and key in seen):
-            kept.append(row)
-        seen.add(key)
-    return kept

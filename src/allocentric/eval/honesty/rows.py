@@ -7,7 +7,7 @@ answer of the plain run to the very same question (an item that the check leaves
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,14 @@ from allocentric.core.catalog import HONESTY
 from allocentric.core.errors import UserError
 from allocentric.core.progress import Progress
 from allocentric.core.runlog import RunLog, disk_errors, read_json, run_folder, scan_samples, write_atomically
-from allocentric.core.stats import Array, Statistic, holm, paired_difference
+from allocentric.core.stats import holm, paired_difference
 from allocentric.eval.aggregation import OVERALL
+from allocentric.eval.by_scene import average_by_scene
 from allocentric.eval.honesty._changed import NotApplicableError
 from allocentric.eval.honesty.circular import asked_as
 from allocentric.eval.honesty.text_classifier import FOLDS, answers
 from allocentric.eval.recipe import EvalRecipe, Plan, item_digest, plan
-from allocentric.eval.results import PERCENT, Bootstrap, ScoredRow, score_row, summaries
+from allocentric.eval.results import PERCENT, Bootstrap, score_row, summaries
 from allocentric.eval.run import RunResult, evaluate
 from allocentric.eval.scored import ScoredRun, load_run
 from allocentric.eval.work.crew import Workers
@@ -142,7 +143,7 @@ def _position(run: ScoredRun, label: str) -> int:
 def _difference(first: ScoredRun, second: ScoredRun, label: str, profile: str) -> dict[str, float | None]:
     """First minus second, both recomputed on the same resampled scenes though their items may differ."""
     scenes = list(dict.fromkeys(item.scene_id for item in second.plan.items))
-    sides = [_by_scene(run, run.row(label, profile), scenes) for run in (first, second)]
+    sides = [average_by_scene(run.plan, run.row(label, profile), scenes) for run in (first, second)]
     if None in sides:
         return {"difference": None, "low": None, "high": None, "p": None}
     a, b = (side for side in sides if side is not None)
@@ -157,23 +158,6 @@ def _difference(first: ScoredRun, second: ScoredRun, label: str, profile: str) -
         "high": high,
         "p": overall.p_value if np.isfinite(overall.p_value) else None,
     }
-
-
-def _by_scene(run: ScoredRun, row: ScoredRow, scenes: Sequence[str]) -> Statistic | None:
-    """The published average from (R, G) weights of scenes; None where nothing is counted."""
-    kept = np.flatnonzero(row.counted)
-    if kept.size == 0:
-        return None
-    items = [run.plan.items[index] for index in kept.tolist()]
-    sums = run.plan.benchmark.composite(items, row.values[kept])
-    place = {scene: index for index, scene in enumerate(scenes)}
-    totals = np.zeros((len(scenes), sums.parts.shape[1]))
-    np.add.at(totals, np.array([place[item.scene_id] for item in items]), sums.parts)
-
-    def statistic(weights: Array) -> Mapping[str, Any]:
-        return sums.combine(weights @ totals)
-
-    return statistic
 
 
 def _text_only(plain: ScoredRun) -> dict[str, Any]:
