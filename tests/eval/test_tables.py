@@ -26,6 +26,22 @@ def test_leaderboard_rows() -> None:
     ]
 
 
+def test_both_denominators_and_the_scale_without_chance() -> None:
+    cells = {"a": cell(40.0, 25.0)}
+    others = {"all_items": cell(30.0)}
+    left = {"overall": cell(40.0, 25.0), "others": others, "cells": cells, "unreadable": 0, "left_out": 9}
+    whole = {**left, "others": {}, "left_out": 0}
+    models = [
+        {"model": name, "baseline": False, "failed": 0, "profiles": {"p": summary}}
+        for name, summary in (("x", left), ("y", whole))
+    ]
+    columns, rows = leaderboard({"profile": "p", "models": models, "interval": {"level": 0.95}})
+    assert columns[:5] == ["model", "overall [95 %]", "chance = 0", "over all items", "a"]
+    assert rows[0][1:5] == ("40.0 [38.0, 40.0]", "20.0", "30.0 [28.0, 30.0]", "40.0")
+    assert rows[1][2:4] == ("20.0", "40.0 [38.0, 40.0]")
+    assert rows[2][:5] == ("chance", "25.0", "", "", "25.0")
+
+
 def test_comparison_rows() -> None:
     row = {"first": 30.0, "second": 20.0, "difference": 10.0, "low": 1.0, "high": 19.0, "p": 0.03}
     columns, rows = comparison({"first": "x", "second": "y", "overall": row, "cells": {"a": {**row, "p_holm": 0.06}}})

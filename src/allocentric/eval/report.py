@@ -119,6 +119,7 @@ def _board(results: Mapping[str, Any], profile: str, speeds: Mapping[str, str]) 
         "cells": names,
         "rows": rows,
         "best": best,
+        "left_out": any(row["left_out"] for row in rows),
         "undefined": any(row["overall"]["score"] is None and row["overall"]["n"] for row in rows),
         "chance": {"overall": first["overall"]["chance"], **{n: first["cells"][n]["chance"] for n in names}},
     }

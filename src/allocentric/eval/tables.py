@@ -5,20 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from allocentric.eval.results import interval_text
+from allocentric.core.stats import chance_adjusted
+from allocentric.eval.results import ALL_ITEMS, PERCENT, interval_text
 
 Table = tuple[list[str], list[tuple[str, ...]]]
 
 
 def leaderboard(results: Mapping[str, Any]) -> Table:
-    """One row per model of results.json under its primary profile, chance last."""
+    """One row per model of results.json under its primary profile, chance last.
+
+    "chance = 0" is the overall score on the scale where guessing is worth 0; "over all items" counts items that the
+    profile leaves out as 0. Each column is there where it says something.
+    """
     shown = [(model, model["profiles"][results["profile"]]) for model in results["models"]]
     first = shown[0][1]
     cells = list(first["cells"])
+    chance = first["overall"]["chance"]
+    left_out = any(summary.get("left_out") for _, summary in shown)
+    extra = [*(["chance = 0"] if chance is not None else []), *(["over all items"] if left_out else [])]
     rows = [
         (
             model["model"] + (" (baseline)" if model["baseline"] else ""),
             interval_text(summary["overall"]),
+            *([_above(summary["overall"]["score"], chance)] if chance is not None else []),
+            *([interval_text(summary["others"].get(ALL_ITEMS, summary["overall"]))] if left_out else []),
             *(points(summary["cells"][cell]["score"]) for cell in cells),
             str(summary["unreadable"]),
             str(model["failed"]),
@@ -26,9 +36,13 @@ def leaderboard(results: Mapping[str, Any]) -> Table:
         for model, summary in shown
     ]
     chances = (points(first["cells"][cell]["chance"]) for cell in cells)
-    rows.append(("chance", points(first["overall"]["chance"]), *chances, "", ""))
+    rows.append(("chance", points(chance), *([""] * len(extra)), *chances, "", ""))
     level = f"{100 * results['interval']['level']:g}"
-    return ["model", f"overall [{level} %]", *cells, "unreadable", "failed"], rows
+    return ["model", f"overall [{level} %]", *extra, *cells, "unreadable", "failed"], rows
+
+
+def _above(score: float | None, chance: float) -> str:
+    return "-" if score is None else points(PERCENT * chance_adjusted(score / PERCENT, chance / PERCENT))
 
 
 def comparison(result: Mapping[str, Any]) -> Table:

@@ -96,7 +96,14 @@ LEVEL_OF_CELL: Mapping[str, Mapping[str, str]] = {
 
 
 def levels_of(benchmark: str, cells: Sequence[str]) -> dict[str, list[str]]:
-    """By level, in order, the `cells` that ask for it; levels without any are left out."""
-    known = LEVEL_OF_CELL.get(benchmark, {})
-    found = {level: [cell for cell in cells if known.get(cell) == level] for level in LEVELS}
+    """By level, in order, the `cells` that ask for it; levels without any are left out.
+
+    Names are compared without case, and dashes as one: MMSI-Bench's copies differ in them.
+    """
+    known = {_plain(cell): level for cell, level in LEVEL_OF_CELL.get(benchmark, {}).items()}
+    found = {level: [cell for cell in cells if known.get(_plain(cell)) == level] for level in LEVELS}
     return {level: members for level, members in found.items() if members}
+
+
+def _plain(name: str) -> str:
+    return name.replace("–", "-").casefold()
