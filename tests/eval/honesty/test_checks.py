@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from allocentric.core import config
-from allocentric.core.catalog import HONESTY, MODELS, Catalog
+from allocentric.core.catalog import BENCHMARKS, HONESTY, MODELS, Catalog
 from allocentric.core.errors import UserError
 from allocentric.core.types import Choice, Item, Prompt, Response
 from allocentric.eval.aggregation import Nested, aggregate
 from allocentric.eval.honesty._options import movable, moved
+from allocentric.eval.honesty._wording import worded
 from allocentric.eval.honesty.circular import Circular, asked_as
 from allocentric.eval.honesty.rows import check_run, read_checks
 from allocentric.eval.honesty.text_classifier import answers
@@ -209,7 +210,18 @@ def test_the_text_classifier_learns_a_giveaway_and_not_noise():
 
     def share(made):
         said = answers(made)
-        return np.mean([said[item.id].text == chr(65 + item.gold.index) for item in made])
+        return np.mean([said[item.id] == item.gold for item in made])
 
     assert share(items(True)) > 0.95
     assert share(items(False)) == pytest.approx(1 / 3, abs=0.09)
+
+
+def test_answers_are_worded_as_the_profile_reads_them(shared_data):
+    """VSR asks for yes or no; a letter would be unreadable, and its options are not lettered, so they stay."""
+    module = BENCHMARKS.load("vsr")
+    benchmark = module.build(module.Settings(dataset=str(shared_data / "vsr")))
+    items = benchmark.items()[:50]
+    for profile in benchmark.profiles:
+        texts = [worded(benchmark, item, item.gold, profile) for item in items]
+        assert all(benchmark.score(item, text, profile).value == 1 for item, text in zip(items, texts, strict=True))
+    assert not any(movable(benchmark, item) for item in items)

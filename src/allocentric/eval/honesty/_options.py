@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from allocentric.core.types import Choice, Item
+from allocentric.eval.honesty._wording import worded
 from allocentric.eval.protocol import Benchmark
 
 _ABOUT_OTHERS = re.compile(
@@ -54,17 +55,20 @@ def movable(benchmark: Benchmark, item: Item) -> bool:
 def _same(benchmark: Benchmark, item: Item, turned: Item, profile: str) -> bool:
     if benchmark.prompt_text(item, profile) == benchmark.prompt_text(turned, profile):
         return False
-    before, after = ([benchmark.score(one, text, profile).value for text in _ways(one)] for one in (item, turned))
+    before, after = (
+        [benchmark.score(one, text, profile).value for text in _ways(benchmark, one, profile)]
+        for one in (item, turned)
+    )
     return before == after and 1.0 in before
 
 
-def _ways(item: Item) -> list[str]:
+def _ways(benchmark: Benchmark, item: Item, profile: str) -> list[str]:
     """Ways to say the right option, and one to say a wrong one."""
     assert isinstance(item.gold, Choice)
     letter, text = chr(65 + item.gold.index), item.choices[item.gold.index]
     wrong = chr(65 + (item.gold.index + 1) % len(item.choices))
     plain, framed = [letter, f"{letter}. {text}", text, wrong], [f"({letter})", f"`{letter}`"]
-    return [*plain, *framed, f"<answer>{letter}. {text}</answer>"]
+    return [worded(benchmark, item, item.gold, profile), *plain, *framed, f"<answer>{letter}. {text}</answer>"]
 
 
 def _prompt(item: Item, choices: Sequence[str]) -> str | None:

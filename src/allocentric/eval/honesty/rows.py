@@ -18,9 +18,11 @@ from allocentric.core.errors import UserError
 from allocentric.core.progress import Progress
 from allocentric.core.runlog import RunLog, disk_errors, read_json, run_folder, scan_samples, write_atomically
 from allocentric.core.stats import holm, paired_difference
+from allocentric.core.types import Response
 from allocentric.eval.aggregation import OVERALL
 from allocentric.eval.by_scene import average_by_scene
 from allocentric.eval.honesty._changed import NotApplicableError
+from allocentric.eval.honesty._wording import worded
 from allocentric.eval.honesty.circular import asked_as
 from allocentric.eval.honesty.text_classifier import FOLDS, answers
 from allocentric.eval.recipe import EvalRecipe, Plan, item_digest, plan
@@ -162,7 +164,11 @@ def _difference(first: ScoredRun, second: ScoredRun, label: str, profile: str) -
 
 def _text_only(plain: ScoredRun) -> dict[str, Any]:
     job = plain.plan
-    responses = answers(job.items, seed=job.recipe.seed)
+    items = {item.id: item for item in job.items}
+    responses = {
+        item_id: Response(text=worded(job.benchmark, items[item_id], answer, job.profile))
+        for item_id, answer in answers(job.items, seed=job.recipe.seed).items()
+    }
     row = score_row(job.benchmark, job.items, responses, job.profile)
     settings = Bootstrap(replicates=job.recipe.replicates, seed=job.recipe.seed, level=job.recipe.level)
     key = (TEXT_ONLY, job.profile)

@@ -10,15 +10,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from allocentric.agents.models.scripted import most_frequent, text_from_answer
-from allocentric.core.types import Answer, Choice, Item, Number, Response
+from allocentric.agents.models.scripted import most_frequent
+from allocentric.core.types import Answer, Choice, Item, Number
 from allocentric.datasets.text_baseline import pick_options, predict_numbers
 
 FOLDS = 5
 
 
-def answers(items: Sequence[Item], *, folds: int = FOLDS, seed: int = 0) -> dict[str, Response]:
-    """What the classifier says to every item, by item id, trained on the items of the other folds and the same type.
+def answers(items: Sequence[Item], *, folds: int = FOLDS, seed: int = 0) -> dict[str, Answer]:
+    """What the classifier answers to every item, by item id, trained on the items of its type in the other folds.
 
     Options and numbers are predicted from the text (`datasets.text_baseline`); other answers are the most frequent one
     of their type in the other folds. Where a type has no item in the other folds there is no answer.
@@ -26,7 +26,7 @@ def answers(items: Sequence[Item], *, folds: int = FOLDS, seed: int = 0) -> dict
     scenes = list(dict.fromkeys(item.scene_id for item in items))
     order = np.random.default_rng([seed, 0xF01D]).permutation(len(scenes))
     fold_of = {scenes[index]: rank % folds for rank, index in enumerate(order.tolist())}
-    said: dict[str, Response] = {}
+    said: dict[str, Answer] = {}
     by_kind: dict[str, list[Item]] = {}
     for item in items:
         by_kind.setdefault(item.kind, []).append(item)
@@ -35,8 +35,7 @@ def answers(items: Sequence[Item], *, folds: int = FOLDS, seed: int = 0) -> dict
             test = [item for item in members if fold_of[item.scene_id] == fold]
             train = [item for item in members if fold_of[item.scene_id] != fold]
             if test and train:
-                for item, answer in zip(test, _predicted(train, test), strict=True):
-                    said[item.id] = Response(text=text_from_answer(answer))
+                said.update(zip((item.id for item in test), _predicted(train, test), strict=True))
     return said
 
 
