@@ -1,8 +1,7 @@
 """Options in another order, wherever an item holds them: as a list, in the question's text, in published fields.
 
-An item is only moved where that is sure to be right: its prompt changes, and every way to say the right option is
-worth under every profile what it was worth before. Options that speak of each other ("none of the above", "A and B")
-stay where they are.
+An item is only moved where that is sure to be right: its prompt changes, and under every profile the right option
+stays right and another stays wrong. Options that speak of each other ("none of the above", "A and B") stay.
 """
 
 from __future__ import annotations
@@ -53,22 +52,18 @@ def movable(benchmark: Benchmark, item: Item) -> bool:
 
 
 def _same(benchmark: Benchmark, item: Item, turned: Item, profile: str) -> bool:
+    """Whether the prompt changes, and the right option stays right and the next one wrong."""
     if benchmark.prompt_text(item, profile) == benchmark.prompt_text(turned, profile):
         return False
-    before, after = (
-        [benchmark.score(one, text, profile).value for text in _ways(benchmark, one, profile)]
-        for one in (item, turned)
-    )
-    return before == after and 1.0 in before
+    return all(_scores(benchmark, one, profile) == (1.0, 0.0) for one in (item, turned))
 
 
-def _ways(benchmark: Benchmark, item: Item, profile: str) -> list[str]:
-    """Ways to say the right option, and one to say a wrong one."""
+def _scores(benchmark: Benchmark, item: Item, profile: str) -> tuple[float | None, float | None]:
+    """What saying the right option is worth, and saying the one after it."""
     assert isinstance(item.gold, Choice)
-    letter, text = chr(65 + item.gold.index), item.choices[item.gold.index]
-    wrong = chr(65 + (item.gold.index + 1) % len(item.choices))
-    plain, framed = [letter, f"{letter}. {text}", text, wrong], [f"({letter})", f"`{letter}`"]
-    return [worded(benchmark, item, item.gold, profile), *plain, *framed, f"<answer>{letter}. {text}</answer>"]
+    answers = item.gold, Choice((item.gold.index + 1) % len(item.choices))
+    right, wrong = (benchmark.score(item, worded(benchmark, item, one, profile), profile).value for one in answers)
+    return right, wrong
 
 
 def _prompt(item: Item, choices: Sequence[str]) -> str | None:
