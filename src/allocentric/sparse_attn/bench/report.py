@@ -15,7 +15,7 @@ def _plain(value: Any) -> str:
     return str(value)
 
 
-def _ms(value: float) -> str:
+def _milliseconds(value: float) -> str:
     return f"{value:.3g}" if value < 100 else f"{value:.0f}"
 
 
@@ -42,14 +42,14 @@ COLUMNS: list[tuple[str, str, Callable[[Any], str]]] = [
     ("dtype", "dtype", _plain),
     ("executor", "executor", _plain),
     ("density", "density", _short),
-    ("select ms", "select_ms", _ms),
-    ("build ms", "build_ms", _ms),
-    ("forward ms", "forward_ms", _ms),
-    ("total ms", "total_ms", _ms),
+    ("select ms", "select_ms", _milliseconds),
+    ("build ms", "build_ms", _milliseconds),
+    ("forward ms", "forward_ms", _milliseconds),
+    ("total ms", "total_ms", _milliseconds),
     ("speed-up", "speedup", _times),
-    ("fw+bw ms", "both_ms", _ms),
+    ("fw+bw ms", "both_ms", _milliseconds),
     ("fw+bw speed-up", "both_speedup", _times),
-    ("compile ms", "compile_ms", _ms),
+    ("compile ms", "compile_ms", _milliseconds),
     ("TFLOP/s", "tflops", _short),
     ("of peak", "share_of_peak", _percent),
     ("of dense", "share_of_dense", _percent),
@@ -59,8 +59,8 @@ COLUMNS: list[tuple[str, str, Callable[[Any], str]]] = [
     ("recall", "recall", _percent),
     ("state MiB", "state_bytes", _mib),
     ("tokens/s", "tokens_per_s", _short),
-    ("step p50 ms", "step_p50_ms", _ms),
-    ("step p95 ms", "step_p95_ms", _ms),
+    ("step p50 ms", "step_p50_ms", _milliseconds),
+    ("step p95 ms", "step_p95_ms", _milliseconds),
     ("base / this", "ratio", _times),
     ("fw+bw base / this", "both_ratio", _times),
 ]
