@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -267,3 +268,11 @@ def test_missing_system_library_of_open3d_is_one_line(monkeypatch):
 
 def test_catalog_lists_the_two_backends():
     assert {"raster", "raycast"} <= set(RENDERERS.names())
+
+
+def test_triton_may_be_imported_after_a_context() -> None:
+    """Two LLVMs in one process: in the wrong order it dies with a segmentation fault."""
+    pytest.importorskip("triton")
+    code = "from allocentric.scenes.render._gl import open_context; open_context(); import triton; print('alive')"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.stdout == "alive\n", result.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ def open_context() -> Any:
     """
     import moderngl
 
+    _load_triton_first()
     backend: Any = "egl"  # the stub of the library asks for a mapping
 
     try:
@@ -29,6 +32,15 @@ def open_context() -> Any:
             f"the renderer 'raster' needs OpenGL 4.3 over EGL, which does not start here ({reason}); "
             f"run: apt-get install {_PACKAGES}, or choose the renderer 'raycast'"
         ) from error
+
+
+def _load_triton_first() -> None:
+    """Mesa's driver and Triton (which torch imports by itself) each bring an LLVM; only in this order both work.
+
+    The other order ends the process: `import triton` after the context crashes with a segmentation fault.
+    """
+    if importlib.util.find_spec("triton") is not None:
+        importlib.import_module("triton")
 
 
 def program(
