@@ -202,7 +202,7 @@ def test_a_scene_is_quick() -> None:
     build_streets(0)
     times_s = []
     for seed in range(3):
-        start_s = time.perf_counter()
+        start_s = time.process_time()
         build_streets(seed, (2, 2))
-        times_s.append(time.perf_counter() - start_s)
+        times_s.append(time.process_time() - start_s)
     assert min(times_s) < 0.5
