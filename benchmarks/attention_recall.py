@@ -38,22 +38,23 @@ _GDN: dict[str, Any] = {"name": "gated_deltanet", "chunk": 32}
 STACKS: dict[str, list[dict[str, Any]]] = {
     "full attention": [_A, _A],
     "window": [_W, _W],
+    "anchor, window": [_A, _W],
     "window, anchor": [_W, _A],
-    "MoBA": [_MOBA, _MOBA],
     "Spatial-TTT": [_TTT, _TTT],
+    "anchor, Spatial-TTT": [_A, _TTT],
     "Spatial-TTT, anchor": [_TTT, _A],
     "Gated DeltaNet": [_GDN, _GDN],
-    "Gated DeltaNet, anchor": [_GDN, _A],
-    "window, Gated DeltaNet": [_W, _GDN],
+    "MoBA": [_MOBA, _MOBA],
 }
 """Layers from the first, by the name shown. An anchor is a layer of full attention."""
 
 Stages = list[tuple[int, int, dict[str, Any]]]
 EXERCISES: dict[str, Stages] = {
-    "mqar": [(300, 32, {"length": 112, "pairs": 8, "queries": 12, "words": 32, "power": 0.5})],
+    "mqar": [(250, 32, {"length": 112, "pairs": 8, "queries": 12, "words": 32, "power": 0.5})],
     "spatial_needle": [
-        (400, 64, {"visits": 4, "questions": 12, "rooms": 10, "objects": 16}),
-        (300, 32, {"visits": 10, "questions": 16, "rooms": 10, "objects": 16}),
+        (250, 64, {"visits": 2, "questions": 12, "rooms": 10, "objects": 16}),
+        (150, 64, {"visits": 4, "questions": 12, "rooms": 10, "objects": 16}),
+        (150, 32, {"visits": 10, "questions": 16, "rooms": 10, "objects": 16}),
     ],
 }
 """(updates, sequences per update, settings); the last stage is tested."""
