@@ -69,6 +69,8 @@ MIXERS = Catalog("mixer", "sparse_attn/mixers", "build")
 EXECUTORS = Catalog("executor", "sparse_attn/executors", "attend")
 CHECKS = Catalog("check", "eval/checks", "check")
 HONESTY = Catalog("honesty check", "eval/honesty", "change")
+MEMORY = Catalog("memory policy", "agents/memory", "build")
+ENCODERS = Catalog("encoder", "agents/encoders", "build")
 
 ALL: dict[str, Catalog] = {
     "sources": SOURCES,
@@ -82,4 +84,6 @@ ALL: dict[str, Catalog] = {
     "executors": EXECUTORS,
     "checks": CHECKS,
     "honesty": HONESTY,
+    "memory": MEMORY,
+    "encoders": ENCODERS,
 }
