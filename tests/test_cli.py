@@ -15,6 +15,7 @@ COMMANDS = [
     "show",
     "make",
     "make-search",
+    "make-stream",
     "check",
     "eval",
     "rollout",

@@ -1,4 +1,4 @@
-"""Commands that generate data: make, make-search."""
+"""Commands that generate data: make, make-search, make-stream."""
 
 from __future__ import annotations
 
@@ -57,3 +57,22 @@ def make_search(
         terminal.print_json({"folder": str(folder), "counts": counts})
     else:
         terminal.print_table(["what", "number"], [(k, str(n)) for k, n in counts.items()], notes=[f"set: {folder}"])
+
+
+def make_stream(
+    recipe: Annotated[Path, typer.Argument(help="Recipe YAML (configs/stream.yaml).")],
+    out: Annotated[Path, typer.Option("--out", help="The MP4 file.")],
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Film an endless walk through houses as an H.264 video; one frame at a time is in memory."""
+    from allocentric.core.config import load_recipe
+    from allocentric.scenes.stream_video import Recipe, film
+
+    settings = load_recipe(recipe, Recipe, overrides or ())
+    count = film(settings, out, progress=terminal.TerminalProgress())
+    fps = settings.stream.walk.fps
+    if json:
+        terminal.print_json({"video": str(out), "frames": count, "fps": fps})
+    else:
+        terminal.print_table(["video", "frames", "frames a second"], [(str(out), str(count), f"{fps:g}")])
