@@ -44,6 +44,7 @@ STACKS: dict[str, list[dict[str, Any]]] = {
     "anchor, Spatial-TTT": [_A, _TTT],
     "Spatial-TTT, anchor": [_TTT, _A],
     "Gated DeltaNet": [_GDN, _GDN],
+    "anchor, Gated DeltaNet": [_A, _GDN],
     "MoBA": [_MOBA, _MOBA],
 }
 """Layers from the first, by the name shown. An anchor is a layer of full attention."""

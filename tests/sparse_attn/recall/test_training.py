@@ -36,6 +36,19 @@ def test_density_is_the_mean_over_layers() -> None:
     assert model.density(torch.from_numpy(drawn.tokens_NL), drawn.geometry) == pytest.approx((window + 1) / 2)
 
 
+@pytest.mark.parametrize(
+    ("mixer", "density"),
+    [
+        ({"name": "gated_deltanet", "chunk": 16}, 0.0),
+        ({"name": "spatial_ttt", "window": 8, "chunk": 16, "frame_tokens": 8}, (8 * 9 / 2 + 56 * 8) / (64 * 65 / 2)),
+    ],
+)
+def test_density_of_a_mixer_is_that_of_its_window(mixer: dict[str, object], density: float) -> None:
+    model = SmallModel(Settings(layers=(mixer,)), SMALL.vocabulary)
+    drawn = mqar.draw(SMALL, 2, np.random.default_rng(0))
+    assert model.density(torch.from_numpy(drawn.tokens_NL), drawn.geometry) == pytest.approx(density)
+
+
 def test_unknown_layers_are_refused() -> None:
     with pytest.raises(SettingsError, match="did you mean 'sliding_window'"):
         SmallModel(Settings(layers=({"name": "sliding_windo"},)), 10)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from allocentric.core.errors import SettingsError, suggestion
 from allocentric.sparse_attn.attend import attend
 from allocentric.sparse_attn.contract import Call, Dims, Mixer, Selector
 from allocentric.sparse_attn.geometry import Geometry
+from allocentric.sparse_attn.mixers._window import Window
 from allocentric.sparse_attn.plan import Dense, Extent
 
 DENSE = "dense"
@@ -132,7 +134,7 @@ class _Mixed(nn.Module):
 
     def forward(self, x_BLE: Tensor, rope: tuple[Tensor, Tensor], geometry: Geometry) -> Tensor:
         if self.watch is not None:
-            self.watch(_window_density(getattr(self.mixer, "window", 0), x_BLE.shape[1]))
+            self.watch(_window_density(getattr(self.mixer, "window", None), x_BLE.shape[1]))
         batch = x_BLE.shape[0]
         several = geometry.rows([0] * batch) if geometry.batch != batch else geometry
         cos, sin = (t.expand(batch, -1, -1) for t in rope)
@@ -158,10 +160,12 @@ def _call(q_BHLD: Tensor, scale: float, geometry: Geometry) -> Call:
     return Call(extent=extent, scale=scale, geometry=geometry)
 
 
-def _window_density(window: int, length: int) -> float:
-    """Pairs of a causal window over all causal pairs."""
-    window = min(window, length)
-    return (window * (window + 1) / 2 + (length - window) * window) / (length * (length + 1) / 2)
+def _window_density(window: Window | None, length: int) -> float:
+    """Pairs of keys and queries that a mixer's window looks at over all causal pairs; 0 where it has no window."""
+    if window is None:
+        return 0.0
+    seen = np.minimum(np.arange(1, length + 1), window.size + window.sinks)
+    return float(seen.sum()) / (length * (length + 1) / 2)
 
 
 def _mixing(layer: dict[str, Any], settings: Settings, place: int) -> _Attention | _Mixed:
