@@ -9,6 +9,7 @@ import pytest
 from allocentric.core.catalog import RENDERERS, SOURCES
 from allocentric.core.errors import DataError
 from allocentric.core.geometry import pose
+from allocentric.core.pictures import sample_frames
 from allocentric.core.types import Object, Opening, Room, Scene
 from allocentric.scenes import routes, trajectory
 from allocentric.scenes.walkable import walkable_map
@@ -150,13 +151,6 @@ def test_scene_without_anything_is_refused():
         trajectory.walk(replace(house(), rooms=(), objects=()), np.random.default_rng(0), trajectory.Settings())
 
 
-def test_sample_frames_is_even_and_holds_both_ends():
-    assert trajectory.sample_frames(4, 10) == [0, 3, 6, 9]
-    assert trajectory.sample_frames(1, 10) == [0]
-    with pytest.raises(ValueError, match="1 to 3 frames, got 4"):
-        trajectory.sample_frames(4, 3)
-
-
 def test_route_is_the_shortest_without_aversion():
     """Against breadth-first search by hand: 4-connected detour around a wall, costs in whole and diagonal steps."""
     free = np.ones((7, 9), dtype=bool)
@@ -206,6 +200,6 @@ def test_walks_through_generated_houses(seed):
     assert set(grid.room[tuple(cells.T)]) >= set(range(len(scene.rooms)))
     raycast = RENDERERS.load("raycast")
     with raycast.build(scene, raycast.Settings(shadows=False)) as renderer:
-        cameras = [walk.cameras[k] for k in trajectory.sample_frames(48, len(walk.cameras))]
+        cameras = [walk.cameras[k] for k in sample_frames(48, len(walk.cameras))]
         seen = set().union(*trajectory.look(scene, cameras, renderer))
     assert len(seen) >= 0.8 * len(scene.objects)

@@ -29,6 +29,16 @@ def picture(view: View) -> PillowImage.Image:
     return PillowImage.fromarray(image)
 
 
+def sample_frames(count: int, total: int) -> list[int]:
+    """`count` indices spread evenly over 0 ... total - 1, both ends included (np.linspace, truncated).
+
+    ValueError unless 1 <= count <= total.
+    """
+    if not 1 <= count <= total:
+        raise ValueError(f"expected 1 to {total} frames, got {count}")
+    return [int(index) for index in np.linspace(0, total - 1, count)]
+
+
 def _read(path: Path) -> PillowImage.Image:
     try:
         with PillowImage.open(path) as image:

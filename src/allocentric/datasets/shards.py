@@ -17,6 +17,7 @@ from typing import Any
 from allocentric.core.catalog import RENDERERS
 from allocentric.core.config import Settings
 from allocentric.core.errors import DataError
+from allocentric.core.pictures import sample_frames
 from allocentric.core.records import digest, item_from_record, item_to_record, json_bytes, view_from_record
 from allocentric.core.runlog import disk_errors, write_atomically
 from allocentric.core.types import Image, Item, Scene, View
@@ -131,7 +132,7 @@ def _film(job: SceneJob, scene: Scene) -> tuple[list[View], dict[str, int]]:
         )
     views, pictures = [], []
     with RENDERERS.load(job.renderer).build(scene, job.renderer_settings) as renderer:
-        for index, k in enumerate(trajectory.sample_frames(job.frames, len(walk.cameras))):
+        for index, k in enumerate(sample_frames(job.frames, len(walk.cameras))):
             camera = walk.cameras[k]
             frame = renderer.render(camera, channels=("rgb", "id"))
             pictures.append(frame.rgb)

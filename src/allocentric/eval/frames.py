@@ -18,10 +18,9 @@ from pydantic import Field
 
 from allocentric.core import config
 from allocentric.core.errors import DataError
-from allocentric.core.pictures import picture
+from allocentric.core.pictures import picture, sample_frames
 from allocentric.core.types import Item, View
 from allocentric.eval.video import sampled_digest, video_frames, video_index
-from allocentric.scenes.trajectory import sample_frames
 
 _SLACK = 1e-6  # seconds by which a picture may be late and still be on time
 _NO_FRAMES = hashlib.sha256(b"").hexdigest()

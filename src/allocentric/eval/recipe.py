@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from allocentric.core.catalog import BENCHMARKS, HONESTY, MODELS, Catalog
 from allocentric.core.config import Settings, resolved, settings_from_mapping
 from allocentric.core.errors import SettingsError, UserError, suggestion
 from allocentric.core.records import answer_to_record, digest
-from allocentric.core.types import Item, Model
+from allocentric.core.types import Answer, Item, Model
 from allocentric.eval.frames import FramesPolicy
 from allocentric.eval.protocol import Benchmark
 from allocentric.eval.video import sampled_digest
@@ -88,9 +88,11 @@ class Contestant:
         count = getattr(MODELS.load(self.backend), "in_flight", None)
         return 1 if count is None else int(count(self.settings))
 
-    def build(self, items: Mapping[str, Item]) -> Model:
-        """Load the model."""
-        model: Model = MODELS.load(self.backend).build(self.settings, items=items)
+    def build(self, items: Mapping[str, Item], write: Callable[[Item, Answer], str]) -> Model:
+        """Load the model. `write` words an answer as the run's profile asks for it; only baselines need that."""
+        backend = MODELS.load(self.backend)
+        wording = {"write": write} if getattr(backend, "writes_answers", False) else {}
+        model: Model = backend.build(self.settings, items=items, **wording)
         return model
 
 

@@ -304,16 +304,6 @@ def _film(scene: Scene, track: _Track, settings: Settings) -> Walk:
 # ----------------------------------------------------------------------------------------------------------- looking
 
 
-def sample_frames(count: int, total: int) -> list[int]:
-    """`count` indices spread evenly over 0 ... total - 1, both ends included (np.linspace, truncated).
-
-    ValueError unless 1 <= count <= total.
-    """
-    if not 1 <= count <= total:
-        raise ValueError(f"expected 1 to {total} frames, got {count}")
-    return [int(index) for index in np.linspace(0, total - 1, count)]
-
-
 def look(scene: Scene, cameras: Sequence[Camera], renderer: Renderer) -> list[dict[str, Visibility]]:
     """What each camera shows: visible pixels by object id, and their share of the object's unoccluded silhouette."""
     seen = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import ModuleType
 
 import numpy as np
@@ -11,10 +12,11 @@ from allocentric.agents.models.scripted import Settings as ScriptedSettings
 from allocentric.agents.models.scripted import build as scripted
 from allocentric.core.catalog import BENCHMARKS
 from allocentric.core.errors import UserError
-from allocentric.core.types import Choice, Number, Prompt, Response
+from allocentric.core.types import Answer, Choice, Item, Number, Prompt, Response
 from allocentric.eval.aggregation import aggregate
 from allocentric.eval.benchmarks._published import PublishedBenchmark, fingerprint
 from allocentric.eval.results import Bootstrap, score_row, summaries
+from allocentric.eval.wording import worded
 
 from .conftest import Open, published_modules
 
@@ -89,12 +91,27 @@ def test_no_text_raises_and_scores_stay_in_range(benchmark: PublishedBenchmark) 
                 assert value is None or 0 <= value <= 1, (name, text)
 
 
+def test_an_oracle_answers_in_the_words_that_every_profile_asks_for(benchmark: PublishedBenchmark) -> None:
+    items = {item.id: item for item in benchmark.items()}
+    for name in benchmark.profiles:
+        model = scripted(ScriptedSettings(policy="oracle"), items=items, write=partial(_worded, benchmark, name))
+        said = model.generate([Prompt(item_id=item_id, text="?") for item_id in items])
+        answered = zip(items.values(), said, strict=True)
+        values = [benchmark.score(item, response.text, name).value for item, response in answered]
+        assert benchmark.profile(name).gold_fails or values == [1.0] * len(values), name
+
+
+def _worded(benchmark: PublishedBenchmark, profile: str, item: Item, answer: Answer) -> str:
+    return worded(benchmark, item, answer, profile)
+
+
 def test_baselines_have_a_score_and_an_interval(module: ModuleType, open_examples: Open) -> None:
     benchmark = open_examples(module, partial=True)
     items = benchmark.items()
     rows = {}
     for policy in ("random", "constant", "frequency"):
-        model = scripted(ScriptedSettings(policy=policy), items={item.id: item for item in items})
+        by_id, write = {item.id: item for item in items}, partial(_worded, benchmark, benchmark.profiles[-1])
+        model = scripted(ScriptedSettings(policy=policy), items=by_id, write=write)
         answers = model.generate([Prompt(item_id=item.id, text="?") for item in items])
         texts = {item.id: answer for item, answer in zip(items, answers, strict=True)}
         rows[policy, benchmark.profiles[-1]] = score_row(benchmark, items, texts, benchmark.profiles[-1])

@@ -16,7 +16,7 @@ from allocentric.core.errors import UserError
 from allocentric.core.types import Choice, Item, Prompt, Response
 from allocentric.eval.aggregation import Nested, aggregate
 from allocentric.eval.honesty._options import movable, moved
-from allocentric.eval.honesty._wording import worded
+from allocentric.eval.wording import worded
 from allocentric.eval.honesty.circular import Circular, asked_as
 from allocentric.eval.honesty.rows import check_run, read_checks
 from allocentric.eval.honesty.text_classifier import answers

@@ -8,9 +8,9 @@ question can reach; `oracle` says the gold answer and must score 100 wherever th
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -18,6 +18,12 @@ from allocentric.agents.models._draws import item_generator
 from allocentric.core import config
 from allocentric.core.scoring import mean_relative_accuracy
 from allocentric.core.types import Answer, Choice, FloatArray, Item, Model, Number, Order, Prompt, Response, Text
+
+Write: TypeAlias = Callable[[Item, Answer], str]
+"""How an answer to an item is written down."""
+
+writes_answers = True
+"""Tells `eval.recipe` that `build` takes the way in which the run's profile asks for answers."""
 
 _MAX_CANDIDATES = 256
 
@@ -38,9 +44,16 @@ class Settings(config.Settings):
     """What `constant` answers where a number is asked."""
 
 
-def build(settings: Settings, *, items: Mapping[str, Item]) -> Model:
-    """The baseline over `items` (by id): those that will be asked, and for `frequency` the ones counted."""
-    return _Scripted(settings, items)
+def build(settings: Settings, *, items: Mapping[str, Item], write: Write | None = None) -> Model:
+    """The baseline over `items` (by id): those that will be asked, and for `frequency` the ones counted.
+
+    `write` words an answer as the questions ask for it; None writes letters and numbers.
+    """
+    return _Scripted(settings, items, write or _plainly)
+
+
+def _plainly(_: Item, answer: Answer) -> str:
+    return text_from_answer(answer)
 
 
 def text_from_answer(answer: Answer) -> str:
@@ -62,8 +75,9 @@ def text_from_answer(answer: Answer) -> str:
 class _Scripted:
     """Implements `core.types.Model`."""
 
-    def __init__(self, settings: Settings, items: Mapping[str, Item]) -> None:
+    def __init__(self, settings: Settings, items: Mapping[str, Item], write: Write) -> None:
         self.name: str = settings.policy
+        self._write = write
         self._settings = settings
         self._items = items
         self._golds: dict[str, list[Answer]] = defaultdict(list)
@@ -84,7 +98,7 @@ class _Scripted:
         answer = self._answer(item)
         if answer is None:
             return _failure(f"no constant answer is defined for {type(item.gold).__name__} ({item.kind})")
-        return Response(text=text_from_answer(answer), seconds=0.0)
+        return Response(text=self._write(item, answer), seconds=0.0)
 
     def _answer(self, item: Item) -> Answer | None:
         match self._settings.policy:

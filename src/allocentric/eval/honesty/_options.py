@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from allocentric.core.types import Choice, Item
-from allocentric.eval.honesty._wording import worded
+from allocentric.eval.wording import worded
 from allocentric.eval.protocol import Benchmark
 
 _ABOUT_OTHERS = re.compile(

@@ -16,9 +16,10 @@ from functools import cached_property
 from typing import Any
 
 from allocentric.core.errors import DataError, UserError
-from allocentric.core.types import Item, Model, Prompt, Response
+from allocentric.core.types import Answer, Item, Model, Prompt, Response
 from allocentric.eval.frames import load_views, pixel_digest, shown_from_video
 from allocentric.eval.recipe import Plan, item_digest
+from allocentric.eval.wording import worded
 from allocentric.eval.work.questions import Answered, sampling_of
 
 DEPTH = 2
@@ -129,9 +130,12 @@ class Asker:
         with self._switching:
             if self._contestant != contestant or self._model is None:
                 self._let_go()
-                self._model = self._job.contestants[contestant].build(self._items)
+                self._model = self._job.contestants[contestant].build(self._items, self._write)
                 self._contestant = contestant
             return self._model, self._job.contestants[contestant].in_flight > 1
+
+    def _write(self, item: Item, answer: Answer) -> str:
+        return worded(self._job.benchmark, item, answer, self._job.profile)
 
     def _let_go(self) -> None:
         """Free the model before the next is loaded: two may not fit."""
