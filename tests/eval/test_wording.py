@@ -28,7 +28,8 @@ def test_baselines_answer_yes_or_no_where_that_is_asked(tmp_path: Path) -> None:
     said = [json.loads(line) for line in (result.folder / "samples.jsonl").read_text().splitlines()]
     texts = {(line["model"], line["response"]["text"].lower()) for line in said}
     assert {text for _, text in texts} == {"yes", "no"}
-    rows = {model["model"]: model["profiles"][result.results["profile"]]["overall"] for model in result.results["models"]}
+    profile = result.results["profile"]
+    rows = {model["model"]: model["profiles"][profile]["overall"] for model in result.results["models"]}
     assert rows["constant"]["score"] == rows["frequency"]["score"] == 70  # option 0 is yes
     assert 0 < rows["random"]["score"] < 100
 

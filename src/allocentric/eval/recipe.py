@@ -88,8 +88,8 @@ class Contestant:
         count = getattr(MODELS.load(self.backend), "in_flight", None)
         return 1 if count is None else int(count(self.settings))
 
-    def build(self, items: Mapping[str, Item], write: Callable[[Item, Answer], str]) -> Model:
-        """Load the model. `write` words an answer as the run's profile asks for it; only baselines need that."""
+    def build(self, items: Mapping[str, Item], write: Callable[[Item, Answer], str] | None = None) -> Model:
+        """Load the model. `write` words an answer as the run's profile asks for it; only baselines use that."""
         backend = MODELS.load(self.backend)
         wording = {"write": write} if getattr(backend, "writes_answers", False) else {}
         model: Model = backend.build(self.settings, items=items, **wording)

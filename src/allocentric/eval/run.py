@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -127,6 +127,7 @@ def results_of(
         "recipe": recipe.name,
         "unit": "percent",
         "benchmark": {**job.settings["benchmark"], "title": benchmark.name, **benchmark.fingerprint()},
+        "published": [asdict(row) for row in getattr(benchmark, "published", ())],
         "items": {"count": len(job.items), "sha256": items_sha256 or items_digest(job.items)},
         "scenes": len({item.scene_id for item in job.items}),
         "profile": job.profile,

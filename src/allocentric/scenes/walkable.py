@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
 
 from allocentric.core.errors import DataError
 from allocentric.core.geometry import box_corners, invert, point_in_polygon, transform_points
@@ -51,6 +50,8 @@ class WalkableMap:
 
     def components(self) -> NDArray[np.int32]:
         """(R, C): 4-connected parts of the free floor numbered from 1, largest first; 0 is not free."""
+        from scipy import ndimage
+
         labels, count = ndimage.label(self.free)
         sizes = np.bincount(labels.ravel(), minlength=count + 1)
         sizes[0] = labels.size + 1
@@ -65,6 +66,8 @@ def walkable_map(scene: Scene, radius_m: float = 0.2, cell_m: float = 0.05) -> W
     Floors are the room polygons joined by doors and passages between rooms; walls come from the polygons (exact to
     half a cell), objects and door leaves from their boxes (exact). Raises DataError where the scene has no rooms.
     """
+    from scipy import ndimage
+
     if not scene.rooms:
         raise DataError(f"scene {scene.id!r} has no rooms, so there is no floor to walk on; use a source with rooms")
     corners = np.concatenate([room.floor_polygon_m for room in scene.rooms])

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from allocentric.core.config import settings_from_mapping
 from allocentric.core.errors import DataError, SettingsError, UserError
 from allocentric.core.pictures import picture
 from allocentric.core.types import Choice, Unreadable
@@ -21,6 +22,9 @@ from allocentric.eval.benchmarks import vsr
 from allocentric.eval.benchmarks._media import media_folder
 from allocentric.eval.benchmarks._published import PublishedBenchmark, row_digest
 from allocentric.eval.benchmarks._sources import Source, read_records
+from allocentric.eval.recipe import EvalRecipe
+from allocentric.eval.report import write_report
+from allocentric.eval.run import evaluate
 
 Load = Callable[..., PublishedBenchmark]
 
@@ -279,3 +283,16 @@ def test_published_captions_load_and_score(shared_data: Path) -> None:
     assert items[1].gold == Choice(1)
     with pytest.raises(SettingsError, match="has no profile"):
         benchmark.score(items[0], "yes", "official")
+
+
+def test_published_scores_stand_in_the_results_and_on_the_page(tmp_path: Path) -> None:
+    (tmp_path / "test.jsonl").write_text(json.dumps(vsr.DEFINITION.examples[0]) + "\n")
+    values = {"name": "t", "benchmark": {"name": "vsr", "dataset": str(tmp_path)}, "frames": {"count": 0}}
+    result = evaluate(settings_from_mapping(EvalRecipe, values, where="test"), tmp_path / "runs")
+    found = json.loads((result.folder / "results.json").read_text())["published"]
+    assert found[0] == {
+        "name": "human", "overall": 95.4, "cells": {}, "subset": "full", "scorer": "official", "source": "TACL 2023",
+        "note": "",
+    }  # fmt: skip
+    assert [row["name"] for row in found] == [row.name for row in vsr.DEFINITION.published]
+    assert "<td>LXMERT</td>" in write_report(result.folder).read_text()

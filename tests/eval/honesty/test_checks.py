@@ -16,7 +16,6 @@ from allocentric.core.errors import UserError
 from allocentric.core.types import Choice, Item, Prompt, Response
 from allocentric.eval.aggregation import Nested, aggregate
 from allocentric.eval.honesty._options import movable, moved
-from allocentric.eval.wording import worded
 from allocentric.eval.honesty.circular import Circular, asked_as
 from allocentric.eval.honesty.rows import check_run, read_checks
 from allocentric.eval.honesty.text_classifier import answers
@@ -24,6 +23,7 @@ from allocentric.eval.recipe import plan
 from allocentric.eval.report import write_report
 from allocentric.eval.run import evaluate
 from allocentric.eval.tables import honesty
+from allocentric.eval.wording import worded
 
 
 class Settings(config.Settings):

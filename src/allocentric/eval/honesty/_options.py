@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from allocentric.core.types import Choice, Item
-from allocentric.eval.wording import worded
 from allocentric.eval.protocol import Benchmark
+from allocentric.eval.wording import worded
 
 _ABOUT_OTHERS = re.compile(
     r"\b(all|none|both|neither) of (the|these|them)\b|\bthe (above|options|choices)$|\b[A-H] (and|or|&) [A-H]\b",

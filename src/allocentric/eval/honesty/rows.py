@@ -22,13 +22,13 @@ from allocentric.core.types import Response
 from allocentric.eval.aggregation import OVERALL
 from allocentric.eval.by_scene import average_by_scene
 from allocentric.eval.honesty._changed import NotApplicableError
-from allocentric.eval.wording import worded
 from allocentric.eval.honesty.circular import asked_as
 from allocentric.eval.honesty.text_classifier import FOLDS, answers
 from allocentric.eval.recipe import EvalRecipe, Plan, item_digest, plan
 from allocentric.eval.results import PERCENT, Bootstrap, score_row, summaries
 from allocentric.eval.run import RunResult, evaluate
 from allocentric.eval.scored import ScoredRun, load_run
+from allocentric.eval.wording import worded
 from allocentric.eval.work.crew import Workers
 from allocentric.eval.work.questions import Inquiry
 
