@@ -58,7 +58,8 @@ def view_at(time_s: float, seed: int | None = None) -> View:
 
 def memory_of(name: str, **settings: object) -> Memory:
     module = MEMORY.load(name)
-    memory: Memory = module.build(module.Settings(**settings), Swatches())
+    example = getattr(module, "EXAMPLE", module.Settings()).model_dump()
+    memory: Memory = module.build(module.Settings(**(example | settings)), Swatches())
     assert memory.name == name
     return memory
 
@@ -216,7 +217,7 @@ def test_policies_that_compare_with_words_need_some(name: str) -> None:
     blind = Swatches()
     blind.has_words = False
     with pytest.raises(WordsNeededError, match="use the encoder convolutional or tower"):
-        module.build(module.Settings(), blind)
+        module.build(getattr(module, "EXAMPLE", module.Settings()), blind)
 
 
 @ALL
