@@ -60,9 +60,9 @@ app()
 
 
 def cpu_s(*arguments: str) -> float:
-    """Least CPU time of a Python process over five runs: what a busy machine disturbs least."""
+    """Least CPU time of a Python process over three runs: what a busy machine disturbs least."""
     times_s = []
-    for _ in range(5):
+    for _ in range(3):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert subprocess.run([sys.executable, *arguments], capture_output=True, check=False).returncode == 0
         after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import dataclasses
 import io
+import threading
 import time
+import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -67,7 +70,7 @@ def test_tokens_reason_and_time(server: Server, connect: Callable[..., Any]) -> 
     assert (response.text, response.finish_reason, response.error) == ("B", "length", None)
     assert (response.prompt_tokens, response.completion_tokens) == (11, 2)
     assert response.seconds is not None
-    assert 0.05 <= response.seconds < 2
+    assert 0.05 <= response.seconds < 20
 
 
 @pytest.mark.parametrize(
@@ -93,11 +96,13 @@ def test_a_hiccup_is_tried_again(hiccup: Reply | None, server: Server, connect: 
 
 
 def test_a_timeout_is_tried_again(server: Server, connect: Callable[..., Any]) -> None:
-    server.delay_s = lambda text: 0.5 if server.requests[text] == 1 else 0.0
-    started = time.perf_counter()
-    assert texts(connect(timeout_s=0.15).generate(prompts(1))) == ["answer 0"]
-    assert server.requests["0"] == 2
-    assert time.perf_counter() - started < 0.45
+    held = threading.Event()
+    server.delay_s = lambda text: float(not held.wait(60)) if server.requests[text] == 1 else 0.0
+    model = connect(timeout_s=0.5, max_retries=8)
+    assert texts(model.generate(prompts(1))) == ["answer 0"]
+    assert not held.is_set()  # answered while the first request still hung
+    held.set()
+    assert server.requests["0"] >= 2
 
 
 def test_a_server_that_fails_for_ever(server: Server, connect: Callable[..., Any]) -> None:
@@ -125,7 +130,7 @@ def test_retry_after_is_kept(server: Server, connect: Callable[..., Any]) -> Non
 
     server.reply = reply
     assert texts(connect().generate(prompts(1))) == ["fine"]
-    assert 0.39 <= times[1] - times[0] < 1.5
+    assert times[1] - times[0] >= 0.39
     assert openai_api._retry_after_s({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0.0
     assert openai_api._retry_after_s({"retry-after": "Fri, 21 Oct 2395 07:28:00 GMT"}) > 1e9
     assert openai_api._retry_after_s({"retry-after": "soon"}) == openai_api._retry_after_s({}) == 0.0
@@ -138,18 +143,17 @@ def test_a_server_that_asks_for_an_hour_is_given_up(server: Server, connect: Cal
     assert server.requests["0"] == 1
 
 
-def test_waits_double(server: Server, connect: Callable[..., Any]) -> None:
-    times: list[float] = []
+def test_waits_double(server: Server, connect: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
 
-    def reply(text: str, nth: int) -> Reply:
-        times.append(time.perf_counter())
-        return problem(503)
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
 
-    server.reply = reply
-    connect(max_retries=3, first_wait_s=0.08).generate(prompts(1))
-    waits = np.diff(times)
-    for wait, longest in zip(waits, (0.08, 0.16, 0.32), strict=True):
-        assert longest / 2 <= wait <= longest + 0.1
+    server.reply = lambda text, nth: problem(503)
+    monkeypatch.setattr(openai_api, "asyncio", types.SimpleNamespace(**{**vars(asyncio), "sleep": sleep}))
+    connect(max_retries=3, first_wait_s=8.0).generate(prompts(1))
+    for wait, longest in zip(waits, (8.0, 16.0, 32.0), strict=True):
+        assert longest / 2 <= wait <= longest
 
 
 def test_a_refused_item_is_not_tried_again(server: Server, connect: Callable[..., Any]) -> None:
