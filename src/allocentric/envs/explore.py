@@ -21,7 +21,7 @@ from allocentric.envs.exploration.floor import Array, DistanceField
 from allocentric.envs.exploration.goals import Goal
 from allocentric.envs.exploration.settings import NEAR_M, Settings, action_space, check_task, observation_space
 from allocentric.envs.exploration.tour import Tour
-from allocentric.envs.exploration.walker import Pose, stepped, tilted, turned
+from allocentric.envs.exploration.walker import Pose, step_ends_m, stepped, tilted, turned
 from allocentric.envs.questions import check_items, judge, question_text
 from allocentric.scenes.render.contract import Channel
 from allocentric.scenes.walkable import WalkableMap, walkable_map
@@ -200,14 +200,14 @@ class Explore(gymnasium.Env[Observation, Any]):
 
     def _look_ahead(self, field: DistanceField) -> Lookahead:
         place, goal = self._goal()
-        floor, ahead = place.floor, []
-        for k in range(max(round(2 * np.pi / self.settings.turn_rad), 1)):
-            facing = turned(self._pose, k * self.settings.turn_rad)
-            after = stepped(floor, facing, self.settings.step_m, self.settings.collision).pose
-            ahead.append(floor.distance_m(field, after.xy_m))
+        turns = range(max(round(2 * np.pi / self.settings.turn_rad), 1))
+        headings_rad = [turned(self._pose, k * self.settings.turn_rad).heading_rad for k in turns]
+        after_m, _ = step_ends_m(
+            place.floor, self._pose.xy_m, headings_rad, self.settings.step_m, self.settings.collision
+        )
         to_goal = goal.target_m(self._pose.xy_m) - self._pose.xy_m
         bearing = float(wrap_angle(np.arctan2(to_goal[1], to_goal[0]) - self._pose.heading_rad))
-        return Lookahead(self._is_near(), self._succeeds(), bearing, np.array(ahead))
+        return Lookahead(self._is_near(), self._succeeds(), bearing, place.floor.distances_m(field, after_m))
 
     # -------------------------------------------------------------------------------------------------------- moving
 

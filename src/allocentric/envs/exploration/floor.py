@@ -86,13 +86,17 @@ class Floor:
 
     def distance_m(self, field: DistanceField, point_m: ArrayLike) -> float:
         """Geodesic distance from a world point (2,) to the goals: over the best of the nine cells around it."""
-        at = (np.asarray(point_m, dtype=float) - self.grid.origin_m) / self.grid.cell_m
-        cells = np.floor(at[::-1]).astype(np.int64) + _NEIGHBOURS
-        cells = cells[np.all((cells >= 0) & (cells < self.free.shape), axis=1)]
-        if len(cells) == 0:
-            return float("inf")
-        rest = np.hypot(*(cells + 0.5 - at[::-1]).T) * self.grid.cell_m
-        return float(np.min(field.distance_m[cells[:, 0], cells[:, 1]] + rest))
+        return float(self.distances_m(field, [point_m])[0])
+
+    def distances_m(self, field: DistanceField, points_m: ArrayLike) -> Array:
+        """(N,) `distance_m` of world points (N, 2)."""
+        at = ((np.asarray(points_m, dtype=float) - self.grid.origin_m) / self.grid.cell_m)[:, None, ::-1]
+        cells = np.floor(at).astype(np.int64) + _NEIGHBOURS
+        inside = np.all((cells >= 0) & (cells < self.free.shape), axis=-1)
+        known = np.clip(cells, 0, np.array(self.free.shape) - 1)
+        rest = np.hypot(*np.moveaxis(cells + 0.5 - at, -1, 0)) * self.grid.cell_m
+        ways = np.where(inside, field.distance_m[known[..., 0], known[..., 1]] + rest, np.inf)
+        return np.asarray(ways.min(axis=1))
 
     def way_m(self, field: DistanceField, point_m: ArrayLike) -> Array:
         """(P, 2) cell centres of the shortest way from the cell of a world point to the nearest goal."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from allocentric.core.geometry import wrap_angle
 from allocentric.envs.exploration.floor import Floor
 
 Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 Collision = Literal["stop", "slide"]
 """`stop`: a step ends where the body meets something. `slide`: what is left of it goes on along x or y."""
 
@@ -56,32 +58,36 @@ class Step(NamedTuple):
 
 def stepped(floor: Floor, pose: Pose, length_m: float, collision: Collision) -> Step:
     """Walk `length_m` along the heading, as far as the floor is free."""
-    start = pose.xy_m
+    (end,), (collided,) = step_ends_m(floor, pose.xy_m, [pose.heading_rad], length_m, collision)
+    return Step(pose._replace(x_m=float(end[0]), y_m=float(end[1])), bool(collided))
+
+
+def step_ends_m(
+    floor: Floor, start_m: Array, headings_rad: Sequence[float], length_m: float, collision: Collision
+) -> tuple[Array, Mask]:
+    """(K, 2) where a step along each of K headings ends, and (K,) whether something stood in its way."""
     count = max(int(np.ceil(length_m / floor.grid.cell_m * _SAMPLES_PER_CELL)), 1)
-    delta = length_m * np.array([np.cos(pose.heading_rad), np.sin(pose.heading_rad)])
-    points = start + np.linspace(0.0, 1.0, count + 1)[1:, None] * delta
+    delta = length_m * np.array([(np.cos(heading), np.sin(heading)) for heading in headings_rad])
+    points = start_m + np.linspace(0.0, 1.0, count + 1)[1:, None] * delta[:, None]
     free = floor.is_free(points)
-    if free.all():
-        return Step(_at(pose, points[-1]), False)
-    clear = int(np.argmin(free))  # samples before the first that is not free
-    end = points[clear - 1] if clear else start
-    if collision == "slide":
-        end = _slide(floor, end, delta / count, count - clear)
-    return Step(_at(pose, end), True)
+    collided = ~free.all(axis=1)
+    clear = np.where(collided, np.argmin(free, axis=1), count)  # samples before the first that is not free
+    ends = np.where(clear[:, None] > 0, points[np.arange(len(points)), clear - 1], start_m)
+    if collision == "slide" and collided.any():
+        ends[collided] = _slide(floor, ends[collided], delta[collided] / count, (count - clear)[collided])
+    return ends, collided
 
 
-def _at(pose: Pose, xy_m: Array) -> Pose:
-    return pose._replace(x_m=float(xy_m[0]), y_m=float(xy_m[1]))
-
-
-def _slide(floor: Floor, point: Array, part: Array, count: int) -> Array:
-    """Go on in `count` parts, each along both axes where that is free, else along the longer axis, else the other."""
-    longer_first = np.argsort(-np.abs(part))
-    tries = [part] + [np.where(np.arange(2) == axis, part, 0.0) for axis in longer_first]
-    for _ in range(count):
-        candidates = point + tries
-        way = next((k for k, free in enumerate(floor.is_free(candidates)) if free), None)
-        if way is None:
+def _slide(floor: Floor, points: Array, parts: Array, counts: NDArray[np.int64]) -> Array:
+    """(K, 2) go on in `counts` parts, each along both axes where free, else along the longer axis, else the other."""
+    longer = np.where(np.abs(parts[:, :1]) >= np.abs(parts[:, 1:]), [[True, False]], [[False, True]])
+    tries = np.stack([parts, np.where(longer, parts, 0.0), np.where(longer, 0.0, parts)], axis=1)
+    going, rows = np.ones(len(points), dtype=bool), np.arange(len(points))
+    for done in range(int(counts.max())):
+        candidates = points[:, None] + tries
+        free = floor.is_free(candidates)
+        going &= free.any(axis=1) & (done < counts)
+        if not going.any():
             break
-        point = candidates[way]
-    return point
+        points = np.where(going[:, None], candidates[rows, np.argmax(free, axis=1)], points)
+    return points
