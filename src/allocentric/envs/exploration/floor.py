@@ -86,7 +86,7 @@ class Floor:
 
     def distance_m(self, field: DistanceField, point_m: ArrayLike) -> float:
         """Geodesic distance from a world point (2,) to the goals: over the best of the nine cells around it."""
-        return float(self.distances_m(field, [point_m])[0])
+        return float(self.distances_m(field, np.asarray(point_m, dtype=float)[None])[0])
 
     def distances_m(self, field: DistanceField, points_m: ArrayLike) -> Array:
         """(N,) `distance_m` of world points (N, 2)."""

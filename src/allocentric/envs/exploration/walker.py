@@ -70,7 +70,7 @@ def step_ends_m(
     delta = length_m * np.array([(np.cos(heading), np.sin(heading)) for heading in headings_rad])
     points = start_m + np.linspace(0.0, 1.0, count + 1)[1:, None] * delta[:, None]
     free = floor.is_free(points)
-    collided = ~free.all(axis=1)
+    collided = np.asarray(~free.all(axis=1))
     clear = np.where(collided, np.argmin(free, axis=1), count)  # samples before the first that is not free
     ends = np.where(clear[:, None] > 0, points[np.arange(len(points)), clear - 1], start_m)
     if collision == "slide" and collided.any():
