@@ -71,6 +71,7 @@ CHECKS = Catalog("check", "eval/checks", "check")
 HONESTY = Catalog("honesty check", "eval/honesty", "change")
 MEMORY = Catalog("memory policy", "agents/memory", "build")
 ENCODERS = Catalog("encoder", "agents/encoders", "build")
+FOCUS = Catalog("focus method", "agents/focus", "build")
 
 ALL: dict[str, Catalog] = {
     "sources": SOURCES,
@@ -86,4 +87,5 @@ ALL: dict[str, Catalog] = {
     "honesty": HONESTY,
     "memory": MEMORY,
     "encoders": ENCODERS,
+    "focus": FOCUS,
 }

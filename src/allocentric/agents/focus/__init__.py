@@ -1,0 +1,1 @@
+"""Training-free focus: where a vision-language model's attention says to look closer, one file per method."""
