@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -134,3 +135,27 @@ def test_scenes_keep_their_boxes_to_the_last_bit() -> None:
 def test_canonical_json_refuses_nan() -> None:
     with pytest.raises(ValueError, match="JSON"):
         records.json_bytes({"x": float("nan")})
+
+
+@pytest.mark.parametrize("text", ['a"b\\c\n\t\x00\x1f\x7f', "é 选项 🪑", "</script>\u2028", ""])
+def test_texts_have_the_same_bytes_whoever_writes_them(text: str) -> None:
+    assert records.json_bytes_of_texts([text, (text, "b"), []]) == records.json_bytes([text, [text, "b"], []])
+
+
+def test_half_a_character_is_refused_as_before() -> None:
+    for write in (records.json_bytes_of_texts, records.json_bytes):
+        with pytest.raises(UnicodeEncodeError):
+            write(["\ud800"])
+
+
+@pytest.mark.parametrize("answer", [Choice(2), *(Number(v, "m") for v in (3, 3.0, 0.0, -0.0, 1e22, 1e-7)), Text("a")])
+def test_an_answers_bytes_are_those_of_its_record(answer: Any) -> None:
+    for _ in range(2):
+        assert records.answer_bytes(answer) == records.json_bytes(records.answer_to_record(answer))
+
+
+@pytest.mark.parametrize("text", ['{"a": [1, 2.5, 1e22, "é"], "b": NaN}', '"\\ud800"', "1" * 30])
+def test_json_is_read_as_the_standard_library_does(text: str) -> None:
+    assert repr(records.parse_json(text)) == repr(json.loads(text))
+    with pytest.raises(json.JSONDecodeError):
+        records.parse_json(text[:-1] + "}{")

@@ -12,10 +12,12 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import fields as fields_of
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from allocentric.core import types
 from allocentric.core.errors import DataError
@@ -65,6 +67,26 @@ def json_bytes(value: Any) -> bytes:
     return _encode(value).encode()
 
 
+def json_bytes_of_texts(values: Any) -> bytes:
+    """`json_bytes` of texts and lists of them: the same bytes, three times as fast. UnicodeEncodeError as there."""
+    try:
+        return to_json(values)
+    except PydanticSerializationError:  # half a character
+        return json_bytes(values)
+
+
+def parse_json(text: str | bytes) -> Any:
+    """A JSON value, read by pydantic's parser: three times as fast as the standard library's, and always there.
+
+    What it refuses goes to the other one, which alone takes half a character (an escaped surrogate without its other
+    half). ValueError: no JSON.
+    """
+    try:
+        return from_json(text)
+    except ValueError:
+        return json.loads(text)
+
+
 def digest(value: Any, *, length: int = 64) -> str:
     """SHA-256 of a JSON value's canonical bytes, in hexadecimal."""
     return hashlib.sha256(json_bytes(value)).hexdigest()[:length]
@@ -79,6 +101,25 @@ def answer_to_record(answer: Answer | Unreadable) -> Record:
         return {"type": "unreadable", "reason": answer.reason}
     name = _ANSWER_NAMES[type(answer)]
     return {"type": name, **{field: getattr(answer, field) for field in _ANSWER_FIELDS[name]}}
+
+
+def answer_bytes(answer: Answer) -> bytes:
+    """`json_bytes` of an answer's record; few different options and numbers are right in many items."""
+    if isinstance(answer, types.Choice):
+        return _choice_bytes(answer.index)
+    if isinstance(answer, types.Number) and answer.value != 0:  # 0.0 and -0.0 are equal and written differently
+        return _number_bytes(answer.value, answer.unit)
+    return json_bytes(answer_to_record(answer))
+
+
+@lru_cache(maxsize=1024, typed=True)
+def _choice_bytes(index: int) -> bytes:
+    return json_bytes(answer_to_record(types.Choice(index)))
+
+
+@lru_cache(maxsize=65536, typed=True)
+def _number_bytes(value: float, unit: str) -> bytes:
+    return json_bytes(answer_to_record(types.Number(value, unit)))
 
 
 def answer_from_record(record: Mapping[str, Any]) -> Answer | Unreadable:

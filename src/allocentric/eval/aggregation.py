@@ -154,7 +154,8 @@ class Nested:
         scores = np.asarray(values, dtype=np.float64)
         parts = np.zeros((len(items), 2 * len(kinds)))
         for terms, rows in self._rows_by_terms(items):
-            numerators, denominators = terms([items[row] for row in rows], scores[rows])
+            asked = items if len(rows) == len(items) else [items[row] for row in rows.tolist()]
+            numerators, denominators = terms(asked, scores[rows])
             parts[rows, member[rows]], parts[rows, len(kinds) + member[rows]] = numerators, denominators
 
         def combine(totals: Array) -> dict[str, Array]:
@@ -163,6 +164,8 @@ class Nested:
         return Sums(parts, combine)
 
     def _rows_by_terms(self, items: Sequence[Item]) -> list[tuple[Terms, NDArray[np.int64]]]:
+        if not self.terms_of:
+            return [(self.terms, np.arange(len(items)))]
         rows: dict[Terms, list[int]] = {}
         for row, item in enumerate(items):
             rows.setdefault(self.terms_of.get(item.kind, self.terms), []).append(row)

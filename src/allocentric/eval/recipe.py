@@ -13,10 +13,11 @@ import numpy as np
 from pydantic import Field
 
 from allocentric.core import config
+from allocentric.core.bulk import many_records
 from allocentric.core.catalog import BENCHMARKS, HONESTY, MODELS, Catalog
 from allocentric.core.config import Settings, resolved, settings_from_mapping
 from allocentric.core.errors import SettingsError, UserError, suggestion
-from allocentric.core.records import answer_to_record, digest
+from allocentric.core.records import answer_bytes, digest, json_bytes_of_texts
 from allocentric.core.types import Answer, Item, Model
 from allocentric.eval.frames import FramesPolicy
 from allocentric.eval.protocol import Benchmark
@@ -114,6 +115,7 @@ class Plan:
     """Every setting in force, as JSON values; itself a recipe. Its hash names the run folder."""
 
 
+@many_records()
 def plan(recipe: EvalRecipe) -> Plan:
     """Load the benchmark and resolve every setting. No model is loaded.
 
@@ -164,7 +166,8 @@ def limited(items: Iterable[Item], limit: int | None, *, seed: int) -> list[Item
 
 def item_digest(item: Item) -> str:
     """Hash of what is asked and what is right, so that an answer never outlives its question."""
-    return digest([item.id, item.kind, item.prompt, list(item.choices), answer_to_record(item.gold)], length=16)
+    asked = json_bytes_of_texts([item.id, item.kind, item.prompt, item.choices])
+    return hashlib.sha256(asked[:-1] + b"," + answer_bytes(item.gold) + b"]").hexdigest()[:16]
 
 
 def items_digest(items: Iterable[Item]) -> str:
@@ -174,7 +177,7 @@ def items_digest(items: Iterable[Item]) -> str:
 
 def rows_digest(rows: Sequence[str]) -> str:
     """Hash of all items by their own hashes."""
-    return digest(list(rows))
+    return hashlib.sha256(json_bytes_of_texts(list(rows))).hexdigest()
 
 
 def _profile(wanted: str | None, benchmark: Benchmark) -> str:

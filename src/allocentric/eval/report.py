@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from allocentric.core.bulk import many_records
 from allocentric.core.config import settings_hash
 from allocentric.core.progress import Progress, SilentProgress
 from allocentric.core.runlog import disk_errors, read_json, write_atomically
@@ -29,6 +30,7 @@ MOST_ITEMS = 2_000
 """Questions of a page; more would not open in a browser."""
 
 
+@many_records()
 def write_report(folder: Path, *, page: Path | None = None, progress: Progress | None = None) -> Path:
     """Write the page of one run, finished or not, and plots/*.svg and plots/cells.csv into its folder.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress
 from math import isfinite
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,11 @@ class ScoredRow:
         return np.array([score is not None and score.value is not None for score in self.scores], dtype=bool)
 
     @cached_property
+    def answered(self) -> NDArray[np.bool_]:
+        """(N,) True where there is an answer, counted or not."""
+        return np.array([score is not None for score in self.scores], dtype=bool)
+
+    @cached_property
     def values(self) -> Array:
         """(N,) scores in [0, 1], 0 where not counted."""
         return np.array([0.0 if score is None or score.value is None else score.value for score in self.scores])
@@ -61,13 +67,12 @@ def score_row(
     benchmark: Benchmark, items: Sequence[Item], responses: Mapping[str, Response], profile: str
 ) -> ScoredRow:
     """Score one model's responses (by item id) under `profile`. Failed and absent responses give None."""
-    return ScoredRow(scores=tuple(_score(benchmark, item, responses.get(item.id), profile) for item in items))
-
-
-def _score(benchmark: Benchmark, item: Item, response: Response | None, profile: str) -> Score | None:
-    if response is None or failed(response):
-        return None
-    return benchmark.score(item, response.text, profile)
+    scores: list[Score | None] = []
+    for item in items:
+        response = responses.get(item.id)
+        known = response is not None and not failed(response)
+        scores.append(benchmark.score(item, response.text, profile) if response is not None and known else None)
+    return ScoredRow(scores=tuple(scores))
 
 
 def failed(response: Response) -> bool:
@@ -92,25 +97,32 @@ def summaries(
         "chance"}`. Others are further published averages; where the profile leaves items out, "all_items" is the
         overall score with those counted as 0.
     """
-    chances = np.array([_number(benchmark.chance(item)) for item in items])
-    intervals = _intervals(benchmark, items, rows, settings)
-    return {key: _summary(benchmark, items, chances, row, intervals.get(key, {})) for key, row in rows.items()}
+    averages = {key: _averages(benchmark, items, row) for key, row in rows.items()}
+    intervals = _intervals(items, rows, averages, settings)
+    groups = _groups(benchmark, items)
+    return {key: _summary(benchmark, groups, row, averages[key], intervals.get(key, {})) for key, row in rows.items()}
 
 
 ALL_ITEMS = "all_items"
 """Name of the overall score whose denominator holds the items that the profile leaves out."""
 
 
-def _averages(benchmark: Benchmark, items: Sequence[Item], row: ScoredRow) -> list[tuple[NDArray[np.int64], Sums]]:
+_Averages: TypeAlias = list[tuple[NDArray[np.int64], Sums]]
+
+
+def _averages(benchmark: Benchmark, items: Sequence[Item], row: ScoredRow) -> _Averages:
     """The published average over the counted items, and with left-out items as 0: (rows it is over, its sums)."""
-    counted, answered = row.counted, np.array([score is not None for score in row.scores], dtype=bool)
     found = []
-    for mask, names in ((counted, None), (answered, {OVERALL: ALL_ITEMS})):
-        if mask.any() and (names is None or not np.array_equal(mask, counted)):
+    for mask, names in ((row.counted, None), (row.answered, {OVERALL: ALL_ITEMS})):
+        if mask.any() and (names is None or not np.array_equal(mask, row.counted)):
             kept = np.flatnonzero(mask)
-            sums = benchmark.composite([items[index] for index in kept.tolist()], row.values[kept])
+            sums = benchmark.composite(_those(items, mask), row.values[kept])
             found.append((kept, sums if names is None else _renamed(sums, names)))
     return found
+
+
+def _those(items: Sequence[Item], mask: NDArray[np.bool_]) -> Sequence[Item]:
+    return items if mask.all() else list(compress(items, mask.tolist()))
 
 
 def _renamed(sums: Sums, names: Mapping[str, str]) -> Sums:
@@ -124,7 +136,10 @@ def _renamed(sums: Sums, names: Mapping[str, str]) -> Sums:
 
 
 def _intervals(
-    benchmark: Benchmark, items: Sequence[Item], rows: Mapping[tuple[str, str], ScoredRow], settings: Bootstrap
+    items: Sequence[Item],
+    rows: Mapping[tuple[str, str], ScoredRow],
+    averages_of: Mapping[tuple[str, str], _Averages],
+    settings: Bootstrap,
 ) -> dict[tuple[str, str], dict[str, Interval]]:
     scenes = [item.scene_id for item in items]
     # Rows with the same scores (two profiles that agree everywhere) need one computation.
@@ -132,7 +147,7 @@ def _intervals(
     for key, row in rows.items():
         if row.counted.any():
             distinct.setdefault(row.values.tobytes() + row.counted.tobytes(), []).append(key)
-    averages = [_averages(benchmark, items, rows[keys[0]]) for keys in distinct.values()]
+    averages = [averages_of[keys[0]] for keys in distinct.values()]
     order: dict[str, int] = {}
     place = np.array([order.setdefault(scene, len(order)) for scene in scenes], dtype=np.int64)
     count = len(order)
@@ -169,42 +184,62 @@ def _merged(totals: list[Array], count: int) -> tuple[Array, list[Array]]:
     return sizes.astype(float), np.split(rows, edges, axis=1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Groups:
+    """Which items are in which type and column: the same for all rows."""
+
+    cell_of: Mapping[str, str]
+    """Kind -> cell, for the kinds that occur."""
+    kind: NDArray[np.int64]
+    """(N,) positions in `cell_of`."""
+    chance: Mapping[str, float]
+    """By kind, cell and "overall", where all items have one."""
+
+    def members(self, kinds: Iterable[str]) -> NDArray[np.bool_]:
+        """(N,) True for the items of these kinds."""
+        wanted = set(kinds)
+        kept: NDArray[np.bool_] = np.array([kind in wanted for kind in self.cell_of], dtype=bool)[self.kind]
+        return kept
+
+
+def _groups(benchmark: Benchmark, items: Sequence[Item]) -> _Groups:
+    position: dict[str, int] = {}
+    kind = np.array([position.setdefault(item.kind, len(position)) for item in items], dtype=np.int64)
+    cell_of = {name: benchmark.cells.get(name, name) for name in position}
+    return _Groups(cell_of=cell_of, kind=kind, chance=_chance(benchmark, items))
+
+
 def _summary(
-    benchmark: Benchmark, items: Sequence[Item], chances: Array, row: ScoredRow, intervals: Mapping[str, Interval]
+    benchmark: Benchmark, groups: _Groups, row: ScoredRow, averages: _Averages, intervals: Mapping[str, Interval]
 ) -> dict[str, Any]:
     mask = row.counted
-    kinds = [item.kind for item in items]
     point: dict[str, Array] = {}
-    for _, sums in _averages(benchmark, items, row):
+    for _, sums in averages:
         point |= sums.combine(sums.parts.sum(axis=0))
-    chance = _chance(benchmark, items, chances)
-    groups = {kind: benchmark.cells.get(kind, kind) for kind in kinds}
 
-    def cell(name: str, member: NDArray[np.bool_]) -> dict[str, Any]:
-        interval = intervals.get(name)
+    def cell(name: str, kinds: Iterable[str]) -> dict[str, Any]:
+        interval, member = intervals.get(name), groups.members(kinds)
         return {
             "score": _percent(_scalar(point.get(name))),
             "low": _percent(interval.low if interval else None),
             "high": _percent(interval.high if interval else None),
             "n": int((member & (mask | (name == ALL_ITEMS))).sum()),
             "unreadable": int((member & row.unreadable).sum()),
-            "chance": _percent(chance.get(name)),
+            "chance": _percent(groups.chance.get(name)),
         }
 
-    kind_of = np.array(kinds)
-    cell_of = np.array([groups[kind] for kind in kinds])
-    everything = np.ones(len(kinds), dtype=bool)
-    names = cell_names(benchmark, kinds)
-    inner = [kind for kind in benchmark.cells if groups.get(kind, kind) != kind]
-    others = [name for name in point if name not in {OVERALL, *names, *kinds}]
+    names = cell_names(benchmark, list(groups.cell_of))
+    kinds_of = {name: [kind for kind, column in groups.cell_of.items() if column == name] for name in names}
+    inner = [kind for kind in benchmark.cells if groups.cell_of.get(kind, kind) != kind]
+    others = [name for name in point if name not in {OVERALL, *names, *groups.cell_of}]
     return {
-        "overall": cell(OVERALL, everything),
-        "cells": {name: cell(name, cell_of == name) for name in names},
-        "kinds": {kind: cell(kind, kind_of == kind) for kind in inner},
-        "others": {name: cell(name, everything) for name in others},
+        "overall": cell(OVERALL, groups.cell_of),
+        "cells": {name: cell(name, kinds) for name, kinds in kinds_of.items()},
+        "kinds": {name: cell(name, [name]) for name in inner},
+        "others": {name: cell(name, groups.cell_of) for name in others},
         "unreadable": int(row.unreadable.sum()),
-        "unanswered": sum(score is None for score in row.scores),
-        "left_out": sum(score is not None and score.value is None for score in row.scores),
+        "unanswered": int((~row.answered).sum()),
+        "left_out": int((row.answered & ~row.counted).sum()),
     }
 
 
@@ -214,13 +249,14 @@ def cell_names(benchmark: Benchmark, kinds: Sequence[str]) -> list[str]:
     return [name for name in dict.fromkeys([*benchmark.cells.values(), *sorted(present)]) if name in present]
 
 
-def _chance(benchmark: Benchmark, items: Sequence[Item], chances: Array) -> dict[str, float]:
+def _chance(benchmark: Benchmark, items: Sequence[Item]) -> dict[str, float]:
     """Chance of every cell whose items all have one."""
-    known = np.flatnonzero(np.isfinite(chances))
-    if known.size == 0:
+    chances = np.array([_number(benchmark.chance(item)) for item in items])
+    known = np.isfinite(chances)
+    if not known.any():
         return {}
-    values = aggregate(benchmark.composite, [items[index] for index in known.tolist()], chances[known])
-    unknown = {item.kind for item, chance in zip(items, chances, strict=True) if not isfinite(chance)}
+    values = aggregate(benchmark.composite, _those(items, known), chances[known])
+    unknown = {item.kind for item in compress(items, (~known).tolist())}
     hidden = unknown | {benchmark.cells.get(kind, kind) for kind in unknown} | ({OVERALL} if unknown else set())
     return {name: value for name, value in values.items() if name not in hidden}
 

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from allocentric.core.bulk import many_records
 from allocentric.core.config import load_recipe, resolved
 from allocentric.core.errors import DataError
 from allocentric.core.progress import Progress, SilentProgress
@@ -77,8 +78,9 @@ def evaluate(
     folder = run_folder(runs_dir, recipe.name, job.settings)
     progress = progress or SilentProgress()
     with RunLog(folder, job.settings) as log:
-        inquiry = Inquiry(job, log)
-        done = _finished_results(log, inquiry)
+        with many_records():
+            inquiry = Inquiry(job, log)
+            done = _finished_results(log, inquiry)
         if done is not None:
             return RunResult(folder=folder, results=done, asked=0)
         work = _Work(inquiry, log, progress)
@@ -92,6 +94,7 @@ def evaluate(
     return RunResult(folder=folder, results=results, asked=work.asked)
 
 
+@many_records()
 def results_of(
     job: Plan, answers: Mapping[str, Mapping[str, Response]], *, items_sha256: str | None = None
 ) -> dict[str, Any]:
@@ -183,7 +186,8 @@ class _Work:
         self._progress.start(len(job.items) * len(job.contestants), job.recipe.name)
         pending = []
         for index, contestant in enumerate(job.contestants):
-            left = self._inquiry.pending(index, self.answers[contestant.label])
+            with many_records():
+                left = self._inquiry.pending(index, self.answers[contestant.label])
             pending.append(left)
             if left:
                 self._log.say(f"{contestant.label}: {len(left)} of {len(job.items)} items to ask")

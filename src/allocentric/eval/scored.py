@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from allocentric.core.bulk import many_records
 from allocentric.core.config import Settings, settings_from_mapping
 from allocentric.core.errors import DataError, SettingsError, UserError, suggestion
 from allocentric.core.records import response_from_record
@@ -59,6 +60,7 @@ class ScoredRun:
         return wanted
 
 
+@many_records()
 def load_run(folder: Path) -> ScoredRun:
     """Read a run folder, finished or not. DataError where it is none."""
     job = plan(settings_from_mapping(EvalRecipe, read_config(folder), where=str(folder / "config.yaml")))

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from typing import TypeAlias
+from functools import cache, lru_cache
+from typing import TypeAlias, TypeVar
 
 from allocentric.core.errors import SettingsError, suggestion
 from allocentric.core.scoring import mra_of_error
@@ -134,19 +134,39 @@ def score_text(item: Item, text: str, profile: Profile) -> Score:
 
     `Score.answer` is `Unreadable` where the profile reads no option or number, which it scores 0 like a wrong one.
     """
-    match item.gold:
-        case Choice(index):
-            return _score_choice(item, index, profile.read_letter(text), profile)
-        case Number(target, unit):
-            return _score_number(profile.read_number(text), target, unit, profile)
+    gold = item.gold
+    if isinstance(gold, Choice):
+        return _score_choice(item, gold.index, _read(profile.read_letter, text), profile)
+    if isinstance(gold, Number):
+        return _score_number(_read(profile.read_number, text), gold.value, gold.unit, profile)
     raise TypeError(f"VSI-Bench has options and numbers, got the gold answer {item.gold!r}")
+
+
+Value = TypeVar("Value")
+
+_SHORT = 32
+"""Characters of an answer that many items share ("B", "3.5 meters"): read once."""
+
+
+def _read(read: Callable[[str], Value], text: str) -> Value:
+    return _read_short(read, text) if len(text) <= _SHORT else read(text)
+
+
+@lru_cache(maxsize=65536)
+def _read_short(read: Callable[[str], Value], text: str) -> Value:
+    return read(text)
 
 
 def _score_choice(item: Item, index: int, letter: str | Unreadable, profile: Profile) -> Score:
     gold = _searched(profile.read_letter, index) if profile.searches_gold else letter_of(index)
-    unreadable = isinstance(letter, Unreadable)
-    hit = unreadable if isinstance(gold, Unreadable) else letter == gold
-    return Score(value=float(hit), answer=_choice(letter, len(item.choices)), chance=chance(item))
+    return _scored_choice(letter, gold, len(item.choices))
+
+
+@lru_cache(maxsize=4096)
+def _scored_choice(letter: str | Unreadable, gold: str | Unreadable, count: int) -> Score:
+    """Few different scores are given to many items; they can't be changed, so they are shared."""
+    hit = isinstance(letter, Unreadable) if isinstance(gold, Unreadable) else letter == gold
+    return Score(value=float(hit), answer=_choice(letter, count), chance=1 / count if count else None)
 
 
 @cache

@@ -6,7 +6,7 @@ A record is `{"id", "dataset", "scene_name", "question_type", "question", "optio
 
 from __future__ import annotations
 
-import json
+import hashlib
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from allocentric.core.errors import DataError, SettingsError, suggestion
-from allocentric.core.records import digest
+from allocentric.core.records import json_bytes_of_texts, parse_json
 from allocentric.core.types import Answer, Choice, Item, Number
 from allocentric.eval.benchmarks._vsi_profiles import letter_of, option_lines
 
@@ -50,7 +50,8 @@ CELLS: dict[str, str] = {
 """Question type -> column of the leaderboard: three difficulties share one, so ten types make eight columns."""
 
 _FIELDS = ("id", "dataset", "scene_name", "question_type", "question", "ground_truth")
-_OPTION = re.compile(r"([A-Z])\. ?(.*)", re.DOTALL)
+_LETTERS = 26
+"""Options a question may have: A to Z."""
 _REPOSITORY_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -106,16 +107,16 @@ def _records_of_file(file: Path) -> list[dict[str, Any]]:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise DataError(f"can't read the questions {file}: {reason}") from None
-    return [_record_of_line(line, f"{file} line {number}") for number, line in enumerate(lines, 1) if line.strip()]
+    return [_record_of_line(line, file, number) for number, line in enumerate(lines, 1) if line.strip()]
 
 
-def _record_of_line(line: str, where: str) -> dict[str, Any]:
+def _record_of_line(line: str, file: Path, number: int) -> dict[str, Any]:
     try:
-        record = json.loads(line)
+        record = parse_json(line)
     except ValueError as error:
-        raise DataError(f"{where} is not JSON ({error}); the file may be truncated") from None
+        raise DataError(f"{file} line {number} is not JSON ({error}); the file may be truncated") from None
     if not isinstance(record, dict):
-        raise DataError(f"{where}: expected one JSON object, got {type(record).__name__}")
+        raise DataError(f"{file} line {number}: expected one JSON object, got {type(record).__name__}")
     return record
 
 
@@ -190,8 +191,8 @@ def check_videos(items: Iterable[Item]) -> None:
 
 def fingerprint(items: Sequence[Item]) -> dict[str, Any]:
     """`{"row_count", "sha256"}` over (id, question, options, ground truth) of every item, in order."""
-    content = [[item.id, item.prompt, option_lines(item), _ground_truth(item)] for item in items]
-    return {"row_count": len(items), "sha256": digest(content)}
+    content = json_bytes_of_texts([[i.id, i.prompt, option_lines(i), _ground_truth(i)] for i in items])
+    return {"row_count": len(items), "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def _ground_truth(item: Item) -> str:
@@ -202,9 +203,9 @@ def _ground_truth(item: Item) -> str:
 
 
 def _item(record: Mapping[str, Any], where: str, video_dir: Path | None) -> Item:
-    missing = [field for field in _FIELDS if record.get(field) is None]
-    if missing:
-        raise DataError(f"{where}: record {record.get('id', '?')} lacks the field {missing[0]!r}")
+    for field in _FIELDS:
+        if record.get(field) is None:
+            raise DataError(f"{where}: record {record.get('id', '?')} lacks the field {field!r}")
     where = f"{where}: record {record['id']}"
     kind, truth, options = str(record["question_type"]), str(record["ground_truth"]), record.get("options")
     choices = () if options is None else tuple(_choice_text(line, k, where) for k, line in enumerate(options))
@@ -227,14 +228,14 @@ def _item(record: Mapping[str, Any], where: str, video_dir: Path | None) -> Item
 
 
 def _choice_text(line: Any, index: int, where: str) -> str:
-    found = _OPTION.fullmatch(str(line))
-    if found is None or found.group(1) != letter_of(index):
-        raise DataError(f"{where}: expected an option like '{letter_of(index)}. text', got {line!r}")
-    return found.group(2)
+    text, label = str(line), f"{letter_of(index)}."
+    if index >= _LETTERS or not text.startswith(label):
+        raise DataError(f"{where}: expected an option like '{label} text', got {line!r}")
+    return text[3:] if text[2:3] == " " else text[2:]
 
 
 def _gold_choice(truth: str, count: int, where: str) -> Answer:
-    if len(truth) == 1 and truth in map(letter_of, range(count)):
+    if len(truth) == 1 and 0 <= ord(truth) - ord("A") < count:
         return Choice(ord(truth) - ord("A"))
     raise DataError(f"{where}: expected a ground truth from A to {letter_of(count - 1)}, got {truth!r}")
 
