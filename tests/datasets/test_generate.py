@@ -34,12 +34,14 @@ def items(source):
     return [item for scene in generate(source, METADATA_TYPES, per_scene=600) for item in scene]
 
 
+@pytest.mark.slow
 def test_twenty_thousand_questions_from_the_published_scenes(items):
     assert len(items) >= 20_000
     assert len({item.id for item in items}) == len(items)
     assert set(Counter(item.kind for item in items)) == set(METADATA_TYPES)
 
 
+@pytest.mark.slow
 def test_numbers_of_questions_follow_from_the_records(folder, items):
     """Counted here from the raw JSON: categories with one box, and with two or more."""
     single = several = scenes = 0
@@ -56,11 +58,13 @@ def test_numbers_of_questions_follow_from_the_records(folder, items):
     assert kinds["room_size_estimation"] == scenes
 
 
+@pytest.mark.slow
 def test_a_sample_of_real_questions_replays(source, items):
     for item in items[::61]:
         verify(item, source.load(item.scene_id))
 
 
+@pytest.mark.slow
 def test_same_bytes_for_any_number_of_workers(source):
     def lines(workers):
         made = generate(source, METADATA_TYPES, seed=3, workers=workers, per_scene=3)

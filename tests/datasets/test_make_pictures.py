@@ -77,6 +77,7 @@ def test_saved_frames_are_what_the_cameras_see(made):
             assert np.abs(drawn - saved).mean() < 6.0  # JPEG
 
 
+@pytest.mark.slow
 def test_two_workers_write_the_same_pictures(made, tmp_path):
     folder, metadata = made
     make(recipe(metadata), tmp_path / "two", workers=2)

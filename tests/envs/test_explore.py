@@ -470,6 +470,7 @@ def test_the_oracle_walks_shortest_ways_and_chance_does_not(task: str) -> None:
     check_baselines(Explore({"name": "procedural", "count": 6}, task=task, sensors=()), range(10))
 
 
+@pytest.mark.slow
 def test_finer_steps_bring_the_oracle_to_one() -> None:
     env = Explore({"name": "procedural", "count": 4}, sensors=(), step_m=0.05, turn_rad=np.pi / 30, max_steps=2000)
     ends = play(env, GeodesicFollower(env), range(2))
@@ -521,6 +522,7 @@ def test_the_survey_leads_everywhere_whatever_is_looked_for() -> None:
         asking.survey()
 
 
+@pytest.mark.slow
 def test_the_sweep_finds_in_small_houses_what_chance_does_not_and_the_oracle_sooner() -> None:
     env = Explore({"name": "procedural", "rooms": (2, 3)}, sensors=())
     policies = {"random": RandomNavigator(), "sweep": FullSweep(env), "oracle": GeodesicFollower(env)}

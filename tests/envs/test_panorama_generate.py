@@ -220,6 +220,7 @@ def in_streets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_streets_offer_things_and_ways_with_cues(in_streets: Path) -> None:
     source = streets.build(streets.Settings(count=4, blocks=(2, 2)))
     cues = []

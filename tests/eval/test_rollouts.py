@@ -153,6 +153,7 @@ def without_clock(folder: Path) -> Any:
     return results
 
 
+@pytest.mark.slow
 def test_killed_at_writes_and_continued_gives_the_same(panorama_folder: Path, tmp_path: Path) -> None:
     assert child(panorama_folder, tmp_path / "whole") == 0
     (whole,) = (tmp_path / "whole").iterdir()

@@ -148,6 +148,7 @@ def test_names_of_categories_do_not_matter(name, profile, scene_of, views_of, re
     assert Counter({(ids, said[label]): n for (ids, label), n in before.items()}) == after
 
 
+@pytest.mark.slow
 def test_gold_positions_are_uniform(scene_of, views_of):
     places: dict[int, Counter[int]] = {}
     for seed in range(14):

@@ -62,6 +62,7 @@ def play_one(address: str, page: str, number: int) -> Any:
     return post(address, "act", page=page, **moment, deed={"kind": "submit"})["state"]
 
 
+@pytest.mark.slow
 def test_a_kill_in_the_middle_keeps_what_is_finished_and_ctrl_c_is_no_error(start: Start, tmp_path: Path) -> None:
     process, address = start()
     assert address.startswith("http://127.0.0.1:")

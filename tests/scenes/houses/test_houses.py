@@ -103,6 +103,7 @@ def test_things_on_the_floor_stand_on_it(houses: list[Scene]) -> None:
                 assert abs(bottom) < 1e-6, f"{house.id}: {thing.id} floats at {bottom:.3f}"
 
 
+@pytest.mark.slow
 def test_a_flood_fill_from_one_room_reaches_all(houses: list[Scene]) -> None:
     for house in houses:
         grid = walkable_map(house)

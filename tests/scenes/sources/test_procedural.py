@@ -31,6 +31,7 @@ def digest(scene: Scene) -> str:
     return out.hexdigest()
 
 
+@pytest.mark.slow
 def test_other_processes_build_the_same_bytes() -> None:
     program = (
         "import sys; sys.path.insert(0, sys.argv[1]); from test_procedural import digest; "
