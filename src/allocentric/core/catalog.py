@@ -71,6 +71,7 @@ CHECKS = Catalog("check", "eval/checks", "check")
 HONESTY = Catalog("honesty check", "eval/honesty", "change")
 MEMORY = Catalog("memory policy", "agents/memory", "build")
 ENCODERS = Catalog("encoder", "agents/encoders", "build")
+KV_MEMORY = Catalog("memory in a KV cache", "agents/kv_memory", "build")
 FOCUS = Catalog("focus method", "agents/focus", "build")
 
 ALL: dict[str, Catalog] = {
@@ -87,5 +88,6 @@ ALL: dict[str, Catalog] = {
     "honesty": HONESTY,
     "memory": MEMORY,
     "encoders": ENCODERS,
+    "kv_memory": KV_MEMORY,
     "focus": FOCUS,
 }

@@ -132,6 +132,14 @@ class _Announced:
     rotary: Any = None
 
 
+def turned(rotary: Any, keys_BKSD: Tensor, by_3BS: Tensor) -> Tensor:
+    """Keys turned on by so many positions on every axis, by a model's rotary embedding; negative turns back."""
+    scaling = float(getattr(rotary, "attention_scaling", 1.0))
+    wide = keys_BKSD.to(torch.promote_types(keys_BKSD.dtype, torch.float32))
+    cos, sin = (t / scaling for t in rotary(wide, by_3BS))
+    return rotated(wide, (cos, sin)).to(keys_BKSD.dtype)
+
+
 class EvictingLayer(DynamicLayer):  # type: ignore[misc]
     """Keys of the first tokens and of the last ones."""
 
@@ -212,12 +220,7 @@ class EvictingLayer(DynamicLayer):  # type: ignore[misc]
         self.position_3BS = new if self.position_3BS is None else torch.cat([self.position_3BS, new], dim=-1)
 
     def _turned(self, keys_BKSD: Tensor, by_3BS: Tensor) -> Tensor:
-        """Keys turned on by so many positions on every axis; negative turns back."""
-        rotary = self.announced.rotary
-        scaling = float(getattr(rotary, "attention_scaling", 1.0))
-        wide = keys_BKSD.to(torch.promote_types(keys_BKSD.dtype, torch.float32))
-        cos, sin = (t / scaling for t in rotary(wide, by_3BS))
-        return rotated(wide, (cos, sin)).to(keys_BKSD.dtype)
+        return turned(self.announced.rotary, keys_BKSD, by_3BS)
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
         """Keep these rows, in this order."""

@@ -74,6 +74,18 @@ class BlockStore(Generic[BlockT]):
     def __len__(self) -> int:
         return len(self.memory) + len(self.window)
 
+    def copy(self) -> Self:
+        """A store of its own with the same blocks."""
+        other = type(self)(
+            window=self._window_length,
+            threshold=self._threshold,
+            consolidation=self._consolidation,
+            pool=self._pool,
+        )
+        other.window, other.memory = self.window.copy(), self.memory.copy()
+        other._surprises, other._bytes = self._surprises.copy(), self._bytes.copy()
+        return other
+
     def nbytes(self) -> dict[str, int]:
         """By component; kept up to date, not counted anew."""
         return dict(self._bytes)
