@@ -232,7 +232,8 @@ class Watcher:
         ids = self._tokens(self._closing.replace(_MARK, question))
         call = self._call(question=True)
         with torch.inference_mode(), _attention.reading(self._language_model):
-            return self._forward(call, ids, Layout(before=ids.shape[1]), self._model).logits[0].float()
+            out: Tensor = self._forward(call, ids, Layout(before=ids.shape[1]), self._model).logits[0].float()
+        return out
 
     # ------------------------------------------------------------------------------------------------------- reading
 
