@@ -15,6 +15,7 @@ import argparse
 import json
 import multiprocessing
 import platform
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -107,6 +108,13 @@ def _rooms_after(exercises: Any, settings: Any) -> np.ndarray:
     return np.where(visit < settings.visits, settings.visits - 1 - visit, -1)
 
 
+def complete(runs: Sequence[dict[str, Any]], seeds: int) -> list[dict[str, Any]]:
+    """The runs of every exercise and stack that has all its seeds, in the order of this file."""
+    found = {(run["exercise"], run["stack"], run["seed"]): run for run in runs}
+    rows = [[found.get((e, s, seed)) for seed in range(seeds)] for e in EXERCISES for s in STACKS]
+    return [run for row in rows if None not in row for run in row if run is not None]
+
+
 def summarise(runs: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """By exercise and stack: mean and 95 % interval over seeds of every accuracy, in percent."""
     table: dict[str, dict[str, Any]] = {}
@@ -162,7 +170,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--stacks", nargs="*", default=list(STACKS), choices=list(STACKS), metavar="STACK")
     parser.add_argument("--exercises", nargs="*", default=list(EXERCISES), choices=list(EXERCISES))
-    parser.add_argument("--out", type=Path, help="Markdown page; the runs go beside it as .jsonl and are continued")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="Markdown page of every stack that has all its seeds; the runs go beside it as .jsonl and are continued",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     jobs = [(e, s, seed) for seed in range(options.seeds) for e in options.exercises for s in options.stacks]
@@ -180,13 +192,12 @@ def main() -> None:
             left_s = (time.monotonic() - start_s) / count * (len(left) - count)
             name = f"{run['exercise']}, {run['stack']}, seed {run['seed']}"
             print(f"{count}/{len(left)}, {left_s:.0f} s left: {name}: {run['accuracy']}", file=sys.stderr, flush=True)
-    runs = [run for job in jobs for run in runs if (run["exercise"], run["stack"], run["seed"]) == job]
-    table = summarise(runs)
+    table = summarise(complete(runs, options.seeds))
     hardware = (
         f"{platform.machine()}, {options.workers} processes of one thread, torch {version('torch')}; "
         f"{options.seeds} seeds, 512 test sequences each"
     )
-    page = markdown(table, "python " + " ".join(sys.argv), hardware)
+    page = markdown(table, "python " + shlex.join(sys.argv), hardware)
     if options.out:
         options.out.write_text(page, encoding="utf-8")
     print(json.dumps(table) if options.json else page)
