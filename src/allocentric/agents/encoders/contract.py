@@ -65,7 +65,10 @@ class Encoder(ABC):
     has_words: bool = False
     """Whether `words` works, so that pictures can be compared with text."""
     threshold: float = 0.0
-    """Similarity above which a thing is rather there than not."""
+    """Similarity of patch and word at which a thing is as likely there as not."""
+    sharpness: float = 10.0
+    """How quickly certainty grows with similarity: confidence is the logistic function of sharpness x (similarity -
+    threshold)."""
 
     @abstractmethod
     def encode(self, view: View) -> Features:
@@ -75,27 +78,38 @@ class Encoder(ABC):
         """(W, D) float32 unit vectors. EncoderError where a word, or any word, is unknown."""
         raise EncoderError(f"the encoder {self.name!r} knows no words; the encoders convolutional and tower do")
 
+    def confidence(self, similarity: FloatArray) -> FloatArray:
+        """In [0, 1], 0.5 at the threshold."""
+        odds = np.exp(-self.sharpness * (np.asarray(similarity, dtype=np.float64) - self.threshold))
+        return np.asarray(1.0 / (1.0 + odds))
+
     def detect(
         self,
         view: View,  # noqa: ARG002 - of detectors that look at more than the features
         features: Features,
         labels: Sequence[str],
+        at_least: float = 0.5,
     ) -> tuple[Detection, ...]:
         """Which of the things called `labels` the picture shows: at most one of each, at its most similar patch.
 
-        A similarity s stands for the confidence (1 + s) / 2. Positions are unknown to an encoder; a detector that
-        knows them overrides this.
+        Positions are unknown to an encoder; a detector that knows them overrides this.
+
+        Args:
+            view: The picture.
+            features: Its features.
+            labels: Words.
+            at_least: Least confidence of what is returned.
         """
         if not labels:
             return ()
-        similarity_PW = similarity(features.patches_PD, self.words(labels))
+        confidence_PW = self.confidence(similarity(features.patches_PD, self.words(labels)))
         rows, columns = features.grid
         found = []
-        for label, scores_P in zip(labels, similarity_PW.T, strict=True):
-            best = int(scores_P.argmax())
-            if scores_P[best] > self.threshold:
+        for label, confidence_P in zip(labels, confidence_PW.T, strict=True):
+            best = int(confidence_P.argmax())
+            if confidence_P[best] >= at_least:
                 place = ((best % columns + 0.5) / columns, (best // columns + 0.5) / rows)
-                found.append(Detection(label=label, confidence=float(1 + scores_P[best]) / 2, place=place))
+                found.append(Detection(label=label, confidence=float(confidence_P[best]), place=place))
         return tuple(found)
 
     def unknown_word(self, word: str) -> EncoderError:
@@ -171,7 +185,8 @@ class Shared(Encoder):
         self._encoder = encoder
         self._last: tuple[View, Features] | None = None
         self.name, self.width, self.vocabulary = encoder.name, encoder.width, encoder.vocabulary
-        self.has_words, self.threshold = encoder.has_words, encoder.threshold
+        self.has_words = encoder.has_words
+        self.threshold, self.sharpness = encoder.threshold, encoder.sharpness
 
     def encode(self, view: View) -> Features:
         """The same features for the same view object."""
@@ -183,6 +198,8 @@ class Shared(Encoder):
         """As the encoder says."""
         return self._encoder.words(words)
 
-    def detect(self, view: View, features: Features, labels: Sequence[str]) -> tuple[Detection, ...]:
+    def detect(
+        self, view: View, features: Features, labels: Sequence[str], at_least: float = 0.5
+    ) -> tuple[Detection, ...]:
         """As the encoder says."""
-        return self._encoder.detect(view, features, labels)
+        return self._encoder.detect(view, features, labels, at_least)

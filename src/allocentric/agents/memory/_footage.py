@@ -6,7 +6,10 @@ kept is given up, so that between half the budget and all of it is in use once t
 
 from __future__ import annotations
 
+import numpy as np
+
 from allocentric.agents.memory._pictures import Kept
+from allocentric.core.types import FloatArray
 
 
 class Footage:
@@ -20,6 +23,10 @@ class Footage:
     def nbytes(self) -> dict[str, int]:
         """By component; kept up to date, not counted anew."""
         return {"frames": self._frame_bytes}
+
+    def vectors(self) -> FloatArray:
+        """(N, D) float32 of all frames, which were kept with their vectors."""
+        return np.stack([kept.vector() for kept in self.frames])
 
     def add(self, kept: Kept) -> None:
         """Take the newest frame; the one before it stays only where the stride says so."""

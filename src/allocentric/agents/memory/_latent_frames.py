@@ -14,7 +14,6 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from allocentric.agents.encoders.contract import Encoder
-from allocentric.agents.memory.errors import StreamMemoryError
 
 HIDDEN = 64
 
@@ -54,19 +53,11 @@ def save(model: LatentFrames, encoder: Encoder, path: Path, facts: dict[str, str
     save_file(tensors, path, metadata=facts | {"encoder": encoder.name, "width": str(encoder.width)})
 
 
-def load(path: Path, encoder: Encoder) -> LatentFrames:
-    """The predictor in fp32. StreamMemoryError where it belongs to another encoder."""
-    from safetensors import safe_open
+def load(path: Path) -> LatentFrames:
+    """The predictor in fp32."""
+    from safetensors.torch import load_file
 
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata()
-        tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a dict
-    if (metadata["encoder"], int(metadata["width"])) != (encoder.name, encoder.width):
-        raise StreamMemoryError(
-            f"the latent-frame predictor of {path.name} was trained on features of {metadata['encoder']} "
-            f"({metadata['width']} wide), not of {encoder.name} ({encoder.width}); train one with "
-            "python -m allocentric.train.latent_frames, or set prediction: previous"
-        )
-    model = LatentFrames(encoder.width)
+    tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
+    model = LatentFrames(len(tensors["head.2.bias"]))
     model.load_state_dict(tensors)
     return model.eval().requires_grad_(False)

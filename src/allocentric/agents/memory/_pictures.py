@@ -61,6 +61,11 @@ class Kept:
         picture = np.asarray(cv2.imdecode(flat, cv2.IMREAD_COLOR))
         return np.ascontiguousarray(picture[..., ::-1])
 
+    def vector(self) -> FloatArray:
+        """(D,) float32, of a frame that was kept with one."""
+        assert self.vector_D is not None
+        return np.asarray(self.vector_D, dtype=np.float32)
+
     def block(self, score: float | None = None) -> Block:
         """As it is recalled."""
         return Block(

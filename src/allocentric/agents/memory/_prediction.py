@@ -13,6 +13,7 @@ import numpy as np
 
 from allocentric.agents.encoders.contract import Encoder, Features, unit
 from allocentric.agents.memory.errors import StreamMemoryError
+from allocentric.core.errors import MissingPackageError
 from allocentric.core.types import FloatArray
 
 Prediction = Literal["trained", "previous"]
@@ -79,9 +80,26 @@ def predictor_for(encoder: Encoder, weights: Path) -> Predictor:
             f"no weights of a latent-frame predictor at {weights}; train some with "
             "python -m allocentric.train.latent_frames, or set prediction: previous"
         )
+    _check_encoder(weights, encoder)
     key = (weights, weights.stat().st_mtime_ns)
     if key not in _CACHE:
         from allocentric.agents.memory._latent_frames import load
 
-        _CACHE[key] = Predictor(load(weights, encoder))
+        _CACHE[key] = Predictor(load(weights))
     return _CACHE[key]
+
+
+def _check_encoder(weights: Path, encoder: Encoder) -> None:
+    """Before anything heavy is imported."""
+    try:
+        from safetensors import safe_open
+    except ModuleNotFoundError:
+        raise MissingPackageError("safetensors", needed_for="the latent-frame predictor", extra="hf") from None
+    with safe_open(weights, framework="np") as file:
+        metadata = file.metadata()
+    if (metadata["encoder"], int(metadata["width"])) != (encoder.name, encoder.width):
+        raise StreamMemoryError(
+            f"the latent-frame predictor of {weights.name} was trained on features of {metadata['encoder']} "
+            f"({metadata['width']} wide), not of {encoder.name} ({encoder.width}); train one with "
+            "python -m allocentric.train.latent_frames, or set prediction: previous"
+        )

@@ -56,7 +56,7 @@ class _BagOfFrames(Memory):
         self._footage.add(kept)
         for label in {label for query in self._standing for label in query.labels}:
             best = self._best.setdefault(label, [])
-            candidate = (float(self._word(label) @ kept_vector(kept)), -kept.index, kept)
+            candidate = (float(self._word(label) @ kept.vector()), -kept.index, kept)
             if len(best) < self._settings.frames_per_label:
                 heapq.heappush(best, candidate)
             elif candidate > best[0]:
@@ -77,7 +77,7 @@ class _BagOfFrames(Memory):
             known = {kept.index: kept for kept in self._footage.frames}
             known |= {kept.index: kept for _, _, kept in self._best.get(label, [])}
             frames = [known[index] for index in sorted(known)]
-            similarity_N = np.stack([kept_vector(kept) for kept in frames]) @ self._word(label)
+            similarity_N = np.stack([kept.vector() for kept in frames]) @ self._word(label)
             order_N = np.argsort(-similarity_N, kind="stable")  # of equal frames the first
             for place in order_N[: self._settings.frames_per_label]:
                 score = max(float(similarity_N[place]), chosen.get(frames[place].index, (-1.0,))[0])
@@ -96,9 +96,3 @@ class _BagOfFrames(Memory):
         if label not in self._words:
             self._words[label] = self._eyes.words([label])[0]
         return self._words[label]
-
-
-def kept_vector(kept: Kept) -> FloatArray:
-    """(D,) float32."""
-    assert kept.vector_D is not None
-    return np.asarray(kept.vector_D, dtype=np.float32)
