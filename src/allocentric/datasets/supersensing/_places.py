@@ -33,6 +33,7 @@ _TALL_M = 0.6
 _LANDMARK_M2, _LANDMARK_HEIGHT_M = 0.12, 0.4
 _SPOT_GRID = 3
 _LINE_SAMPLES = 40
+_TRIED = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,8 @@ class Slot:
     """Places left to try; the first is in use."""
     seen_with_neighbour: bool = False
     """Whether one frame has to show it together with the furniture beside it."""
+    elsewhere: bool = True
+    """Whether it has to keep away from where the same thing is at other times."""
 
     @property
     def spot(self) -> Spot:
@@ -96,31 +99,30 @@ def spots_for(
 
     Empty where the house has none.
     """
-    scene = stream.scene(house)
+    routes, scene = list(routes), stream.scene(house)
     size_m = categories()[label].make(np.random.default_rng(look)).size_m
     radius_m = float(np.hypot(*size_m[:2])) / 2
     floor = walkable_map(scene, radius_m + 0.02)
     cells = np.argwhere(floor.free & (floor.room >= 0))[::_SPOT_GRID]
     xy, rooms = floor.world_from_cell(cells), floor.room[tuple(cells.T)]
-    landmarks = _landmarks(scene)
-    keep = np.ones(len(xy), dtype=bool)
+    beside = _beside(scene, xy, [floor.room_ids[room] for room in rooms], radius_m + _BESIDE_M)
+    eyes = np.array([camera.world_from_camera[:2, 3] for route in routes for camera in stream.cameras(house, route)])
+    clear = np.linalg.norm(xy[:, None] - eyes[None], axis=-1).min(axis=1) > radius_m + _WAY_M
+    chosen = rng.permutation(np.flatnonzero(clear & (beside[0] >= 0)))[:_TRIED]
     tall = walkable_map(replace(scene, objects=_taller(scene, _TALL_M)), 0.0)
+    seen = np.ones(len(chosen), dtype=bool)
     for route in routes:
-        cameras = stream.cameras(house, route)
-        eyes = np.array([camera.world_from_camera[:2, 3] for camera in cameras])
-        gap = np.linalg.norm(xy[:, None] - eyes[None], axis=-1)
-        keep &= gap.min(axis=1) > radius_m + _WAY_M
-        keep &= _frames_in_view(xy, gap, cameras, tall) >= _LEAST_FRAMES
-    found = []
-    for k in rng.permutation(np.flatnonzero(keep)):
-        room_id = floor.room_ids[int(rooms[k])]
-        gaps = [(_gap_m(xy[k], thing), thing) for thing in landmarks if thing.room_id == room_id]
-        near = min(gaps, key=lambda pair: pair[0], default=None)
-        if near is not None and near[0] < radius_m + _BESIDE_M:
-            yaw = float(rng.uniform(-np.pi, np.pi))
-            place = (round(float(xy[k, 0]), 3), round(float(xy[k, 1]), 3))
-            found.append(Spot(place, yaw, room_id, near[1].id, near[1].label))
-    return found
+        seen &= _frames_in_view(xy[chosen], stream.cameras(house, route), tall) >= _LEAST_FRAMES
+    return [
+        Spot(
+            xy_m=(round(float(xy[k, 0]), 3), round(float(xy[k, 1]), 3)),
+            yaw_rad=float(rng.uniform(-np.pi, np.pi)),
+            room_id=floor.room_ids[int(rooms[k])],
+            beside=beside[1][beside[0][k]].id,
+            beside_label=beside[1][beside[0][k]].label,
+        )
+        for k in chosen[seen]
+    ]
 
 
 def settle(slots: Sequence[Slot], visits: Sequence[Visit], eyes: Eyes) -> tuple[tuple[Visit, ...], list[Slot]]:
@@ -158,13 +160,17 @@ def _spread(slots: Sequence[Slot], lost: list[Slot]) -> None:
     for slot in slots:
         if slot in lost:
             continue
-        others = [other.spot.xy_m for other in taken.get(slot.house, [])]
+        others = [other.spot.xy_m for other in taken.get(slot.house, []) if _must_be_apart(slot, other)]
         while slot.spots and any(np.hypot(*np.subtract(slot.spot.xy_m, other)) < APART_M for other in others):
             slot.spots.pop(0)
         if slot.spots:
             taken.setdefault(slot.house, []).append(slot)
         else:
             lost.append(slot)
+
+
+def _must_be_apart(slot: Slot, other: Slot) -> bool:
+    return bool(set(slot.stretches) & set(other.stretches)) or (slot.id == other.id and slot.elsewhere)
 
 
 def _shown(slot: Slot, visits: Sequence[Visit], eyes: Eyes) -> bool:
@@ -194,24 +200,40 @@ def _taller(scene: Scene, height_m: float) -> tuple[Object, ...]:
     return tuple(o for o in scene.objects if o.world_from_object[2, 3] + o.size_m[2] / 2 > height_m)
 
 
-def _gap_m(xy: Array, thing: Object) -> float:
-    """Distance in the ground plane from a point to the axis-aligned box around a thing."""
+def _beside(
+    scene: Scene, xy: Array, room_ids: Sequence[str], most_m: float
+) -> tuple[NDArray[np.int64], Sequence[Object]]:
+    """For each point (N, 2) the number of the landmark of its room nearest to it, -1 where none is near, and those."""
+    landmarks = _landmarks(scene)
+    if not landmarks:
+        return np.full(len(xy), -1), landmarks
+    gap_m = np.stack([_gap_m(xy, thing) for thing in landmarks], axis=1)
+    same_room = np.array(room_ids)[:, None] == np.array([thing.room_id for thing in landmarks])
+    gap_m = np.where(same_room, gap_m, np.inf)
+    return np.where(gap_m.min(axis=1) < most_m, gap_m.argmin(axis=1), -1), landmarks
+
+
+def _gap_m(xy: Array, thing: Object) -> Array:
+    """(N,) distances in the ground plane from points to the axis-aligned box around a thing."""
     corners = box_corners(thing.world_from_object, thing.size_m)[:, :2]
-    return float(np.hypot(*np.maximum(np.maximum(corners.min(axis=0) - xy, xy - corners.max(axis=0)), 0.0)))
+    outside = np.maximum(np.maximum(corners.min(axis=0) - xy, xy - corners.max(axis=0)), 0.0)
+    return np.asarray(np.hypot(outside[:, 0], outside[:, 1]))
 
 
-def _frames_in_view(xy: Array, gap_m: Array, cameras: Sequence[Camera], tall: WalkableMap) -> NDArray[np.int64]:
+def _frames_in_view(xy: Array, cameras: Sequence[Camera], tall: WalkableMap) -> NDArray[np.int64]:
     """(N,) number of cameras that have each point (N, 2) before them, near enough and with nothing tall between."""
-    counts = np.zeros(len(xy), dtype=np.int64)
-    for number, camera in enumerate(cameras):
-        assert camera.intrinsics_px is not None
-        half_rad = np.arctan(camera.width_px / 2 / camera.intrinsics_px[0, 0]) * _INSIDE_VIEW
-        eye, forward = camera.world_from_camera[:2, 3], camera.world_from_camera[:2, 2]
-        ahead = ((xy - eye) @ forward) / np.maximum(gap_m[:, number] * np.linalg.norm(forward), 1e-9)
-        near = (gap_m[:, number] > _NEAREST_M) & (gap_m[:, number] < _FARTHEST_M)
-        for k in np.flatnonzero(near & (ahead > np.cos(half_rad))):
-            line = eye + np.linspace(0.0, 1.0, _LINE_SAMPLES)[:, None] * (xy[k] - eye)
-            cells = tall.cell_from_world(line)
-            inside = np.all((cells >= 0) & (cells < tall.free.shape), axis=1)
-            counts[k] += bool(inside.all() and tall.free[tuple(cells.T)].all())
-    return counts
+    intrinsics = cameras[0].intrinsics_px
+    assert intrinsics is not None
+    half_rad = np.arctan(cameras[0].width_px / 2 / intrinsics[0, 0]) * _INSIDE_VIEW
+    eye = np.array([camera.world_from_camera[:2, 3] for camera in cameras])
+    forward = np.array([camera.world_from_camera[:2, 2] for camera in cameras])
+    way = xy[:, None] - eye[None]
+    gap_m = np.linalg.norm(way, axis=-1)
+    ahead = np.sum(way * forward, axis=-1) / np.maximum(gap_m * np.linalg.norm(forward, axis=-1), 1e-9)
+    points, numbers = np.nonzero((gap_m > _NEAREST_M) & (gap_m < _FARTHEST_M) & (ahead > np.cos(half_rad)))
+    share = np.linspace(0.0, 1.0, _LINE_SAMPLES)[:, None]
+    cells = tall.cell_from_world(eye[numbers][:, None] + share * way[points, numbers][:, None])
+    inside = np.all((cells >= 0) & (cells < tall.free.shape), axis=-1)
+    clipped = np.clip(cells, 0, np.array(tall.free.shape) - 1)
+    free = (inside & tall.free[clipped[..., 0], clipped[..., 1]]).all(axis=1)
+    return np.bincount(points[free], minlength=len(xy))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from allocentric.core.geometry import bearing_rad, box_distance
 from allocentric.core.types import Choice, Item, Number, Object, Scene
@@ -137,7 +138,14 @@ def distance_m(a: Object, b: Object) -> float:
 
 def quadrant(stand: Object, face: Object, target: Object) -> str:
     """Where `target` is for who stands at the middle of `stand` and faces the middle of `face`."""
-    return QUADRANTS[int(_bearing(stand, face, target) % math.tau // (math.pi / 2))]
+    a, b, c = (one.world_from_object[:2, 3] for one in (stand, face, target))
+    return quadrant_at(a, b, c)
+
+
+def quadrant_at(stand_m: ArrayLike, face_m: ArrayLike, target_m: ArrayLike) -> str:
+    """The same for points (2,) of the ground plane."""
+    forward_m = np.subtract(face_m, stand_m)
+    return QUADRANTS[int(float(bearing_rad(stand_m, forward_m, target_m)) % math.tau // (math.pi / 2))]
 
 
 def first_room(scene: Scene, start: Object, goal: Object) -> str | None:
@@ -153,7 +161,7 @@ def first_room(scene: Scene, start: Object, goal: Object) -> str | None:
     return kinds[floor.room_ids[entered[0]]] if rooms[0] >= 0 and entered else None
 
 
-def _cell_beside(floor: WalkableMap, inside: np.ndarray, thing: Object) -> np.ndarray:
+def _cell_beside(floor: WalkableMap, inside: NDArray[np.bool_], thing: Object) -> NDArray[np.int64]:
     cells = np.argwhere(inside & (floor.room == floor.room_ids.index(str(thing.room_id))))
     if not len(cells):
         cells = np.argwhere(inside)
@@ -161,14 +169,9 @@ def _cell_beside(floor: WalkableMap, inside: np.ndarray, thing: Object) -> np.nd
     return np.asarray(cells[int(np.argmin(gap))])
 
 
-def _bearing(stand: Object, face: Object, target: Object) -> float:
-    a, b, c = (one.world_from_object[:2, 3] for one in (stand, face, target))
-    return float(bearing_rad(a, b - a, c))
-
-
 def _is_clear(stand: Object, face: Object, target: Object) -> bool:
     a, b, c = (one.world_from_object[:2, 3] for one in (stand, face, target))
     if min(np.hypot(*(a - b)), np.hypot(*(a - c)), np.hypot(*(b - c))) < _APART_M:
         return False
-    past = _bearing(stand, face, target) % (math.pi / 2)
+    past = float(bearing_rad(a, b - a, c)) % (math.pi / 2)
     return bool(_MARGIN_RAD <= past <= math.pi / 2 - _MARGIN_RAD)

@@ -1,0 +1,235 @@
+"""The table of memory policies against tasks, perturbations and lengths, from the rows of watched streams."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from allocentric.core.errors import DataError
+from allocentric.core.scoring import MRA_RULES
+from allocentric.core.stats import Interval, cluster_bootstrap
+from allocentric.core.types import FloatArray
+from allocentric.eval.streaming.cells import TASKS
+
+BLIND, CHANCE = "blind", "chance"
+_TASK_OF = {kind: task for task, kinds in TASKS.items() for kind in kinds}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One cell of the table."""
+
+    policy: str
+    """Row."""
+    task: str
+    """Task."""
+    perturbation: str
+    """Perturbation."""
+    minutes: float
+    """Length."""
+    mean: float
+    """Mean worth of the answers, in [0, 1]."""
+    interval: Interval
+    """95 %, resampling streams; NaN for fewer than two."""
+    answers: int
+    """Number of answers."""
+    streams: int
+    """Number of streams."""
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows written so far; a last line cut short by an interruption is left out. DataError for other broken lines."""
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    rows = []
+    for number, line in enumerate(lines):
+        if line:
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                if number < len(lines) - 1:
+                    raise DataError(f"{path} line {number + 1} is no JSON; remove the file to start again") from None
+    return rows
+
+
+def entries_of(rows: Iterable[Mapping[str, Any]]) -> list[Entry]:
+    """Every cell, with the rows `blind` and `chance`.
+
+    Blind is the best constant answer to a kind of question in a cell, which takes its right answers to find: more than
+    any reader without a picture can count on. Chance is one option of each; numbers have none.
+    """
+    worths: dict[tuple[str, str, str, float], list[tuple[str, float]]] = {}
+    constants: dict[tuple[str, str, float], dict[str, list[tuple[str, Mapping[str, Any]]]]] = {}
+    for row in rows:
+        for answer in row["answers"]:
+            key = (row["policy"], _TASK_OF[answer["kind"]], row["perturbation"], row["minutes"])
+            worths.setdefault(key, []).append((row["stream"], answer["worth"]))
+        for gold in row.get("golds", ()):
+            place = (_TASK_OF[gold["kind"]], row["perturbation"], row["minutes"])
+            constants.setdefault(place, {}).setdefault(gold["kind"], []).append((row["stream"], gold))
+    for (task, perturbation, minutes), kinds in constants.items():
+        for golds in kinds.values():
+            best = _best_constant([gold for _, gold in golds])
+            streams = [stream for stream, _ in golds]
+            worths.setdefault((BLIND, task, perturbation, minutes), []).extend(zip(streams, best, strict=True))
+            if all(gold["options"] for _, gold in golds):
+                chance = [1.0 / gold["options"] for _, gold in golds]
+                worths.setdefault((CHANCE, task, perturbation, minutes), []).extend(zip(streams, chance, strict=True))
+    return [_entry(key, values) for key, values in worths.items()]
+
+
+def _entry(key: tuple[str, str, str, float], values: Sequence[tuple[str, float]]) -> Entry:
+    policy, task, perturbation, minutes = key
+    clusters, worth = [stream for stream, _ in values], np.array([one for _, one in values])
+
+    def mean(weights: FloatArray) -> dict[str, FloatArray]:
+        return {"mean": weights @ worth / np.maximum(weights.sum(axis=1), 1e-9)}
+
+    interval = cluster_bootstrap(mean, clusters)["mean"]
+    return Entry(
+        policy=policy,
+        task=task,
+        perturbation=perturbation,
+        minutes=minutes,
+        mean=float(worth.mean()),
+        interval=interval,
+        answers=len(values),
+        streams=len(set(clusters)),
+    )
+
+
+def _best_constant(golds: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Worth of the constant answer with the highest mean: the most frequent meaning, or the best of the right numbers."""
+    if golds[0]["options"]:
+        if golds[0]["kind"] == "recall":  # options differ from question to question: a letter is all there is
+            meanings = [str(gold["gold"]["index"]) for gold in golds]
+        else:
+            meanings = [gold["label"] for gold in golds]
+        best = max(sorted(set(meanings)), key=meanings.count)
+        return [float(meaning == best) for meaning in meanings]
+    numbers = [float(gold["gold"]["value"]) for gold in golds]
+    candidates = [[MRA_RULES["vsi"].of(guess, number) for number in numbers] for guess in sorted(set(numbers))]
+    return max(candidates, key=sum)
+
+
+# --------------------------------------------------------------------------------------------------------- presenting
+
+
+def as_markdown(entries: Sequence[Entry], *, head: Sequence[str]) -> str:
+    """The whole page: one table per task, and what falls under a perturbation."""
+    lines = [*head, ""]
+    for task in TASKS:
+        lines += _task_table([entry for entry in entries if entry.task == task], task)
+    lines += _falls(entries)
+    return "\n".join(lines) + "\n"
+
+
+def _task_table(entries: Sequence[Entry], task: str) -> list[str]:
+    columns = sorted({(_PLACE[entry.perturbation], entry.perturbation, entry.minutes) for entry in entries})
+    by_place = {(entry.policy, entry.perturbation, entry.minutes): entry for entry in entries}
+    counts = {(p, m): by_place[BLIND, p, m] for _, p, m in columns if (BLIND, p, m) in by_place}
+    lines = [f"## {task}", ""]
+    lines += ["| | " + " | ".join(f"{p} {m:g} min" for _, p, m in columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    lines.append(
+        "| answers / streams | "
+        + " | ".join(f"{counts[p, m].answers} / {counts[p, m].streams}" if (p, m) in counts else "" for _, p, m in columns)
+        + " |"
+    )
+    for policy in policies_of(entries):
+        cells = [_text(by_place.get((policy, p, m))) for _, p, m in columns]
+        lines.append(f"| {policy} | " + " | ".join(cells) + " |")
+    return [*lines, ""]
+
+
+def _text(entry: Entry | None) -> str:
+    if entry is None:
+        return ""
+    low, high = entry.interval
+    return f"{100 * entry.mean:.0f}" + (f" [{100 * low:.0f}, {100 * high:.0f}]" if np.isfinite(low) else "")
+
+
+def _falls(entries: Sequence[Entry]) -> list[str]:
+    """Mean over the lengths both have: perturbed minus plain, in points."""
+    by_place = {(entry.policy, entry.task, entry.perturbation, entry.minutes): entry.mean for entry in entries}
+    perturbations = [one for one in _PLACE if one != "plain" and any(key[2] == one for key in by_place)]
+    columns = [(task, one) for task in TASKS for one in perturbations]
+    lines = ["## Perturbed minus plain, points, mean over the lengths", ""]
+    lines += ["| | " + " | ".join(f"{task}, {one}" for task, one in columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for policy in policies_of(entries):
+        if policy not in (BLIND, CHANCE):
+            cells = []
+            for task, one in columns:
+                pairs = [
+                    (by_place[policy, task, one, minutes], by_place[policy, task, "plain", minutes])
+                    for minutes in sorted({entry.minutes for entry in entries})
+                    if (policy, task, one, minutes) in by_place and (policy, task, "plain", minutes) in by_place
+                ]
+                cells.append(f"{100 * np.mean([a - b for a, b in pairs]):+.0f}" if pairs else "")
+            lines.append(f"| {policy} | " + " | ".join(cells) + " |")
+    return [*lines, ""]
+
+
+_PLACE = {"plain": 0, "revisit": 1, "repeat": 2, "shuffle": 3}
+
+
+def policies_of(entries: Sequence[Entry]) -> list[str]:
+    """Rows in order: policies by name, then what needs no memory."""
+    names = sorted({entry.policy for entry in entries} - {BLIND, CHANCE})
+    return names + [name for name in (BLIND, CHANCE) if any(entry.policy == name for entry in entries)]
+
+
+def as_json(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Every cell as one object; ends of intervals are null where there are none."""
+    return [
+        {
+            "policy": entry.policy,
+            "task": entry.task,
+            "perturbation": entry.perturbation,
+            "minutes": entry.minutes,
+            "mean": round(entry.mean, 4),
+            "low": round(entry.interval.low, 4) if np.isfinite(entry.interval.low) else None,
+            "high": round(entry.interval.high, 4) if np.isfinite(entry.interval.high) else None,
+            "answers": entry.answers,
+            "streams": entry.streams,
+        }
+        for entry in entries
+    ]
+
+
+def draw(entries: Sequence[Entry], folder: Path, stem: str) -> list[Path]:
+    """Accuracy against length, one SVG per task with a panel per perturbation, and a CSV of what is drawn."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    written = []
+    for task in TASKS:
+        mine = [entry for entry in entries if entry.task == task]
+        panels = [one for one in _PLACE if any(entry.perturbation == one for entry in mine)]
+        if not panels:
+            continue
+        figure, axes = plt.subplots(1, len(panels), figsize=(4 * len(panels), 4), sharey=True, squeeze=False)
+        for axis, perturbation in zip(axes[0], panels, strict=True):
+            for policy in policies_of(mine):
+                line = sorted((e.minutes, e.mean) for e in mine if (e.policy, e.perturbation) == (policy, perturbation))
+                style = "--" if policy in (BLIND, CHANCE) else "-"
+                axis.plot(*zip(*line, strict=True), style, marker="o", label=policy) if line else None
+            axis.set(xscale="log", title=f"{task}, {perturbation}", xlabel="minutes", ylim=(-0.02, 1.02))
+        axes[0][0].set_ylabel("mean score")
+        figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside right upper", fontsize="x-small")
+        path = folder / f"{stem}-{task}.svg"
+        figure.savefig(path, bbox_inches="tight", metadata={"Date": None})
+        plt.close(figure)
+        written.append(path)
+    table = folder / f"{stem}.csv"
+    lines = ["policy,task,perturbation,minutes,mean,low,high,answers,streams"]
+    lines += [",".join("" if value is None else str(value) for value in row.values()) for row in as_json(entries)]
+    table.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return [*written, table]
