@@ -44,8 +44,10 @@ def policies(budget_bytes: int, encoder: Encoder, only: list[str] | None) -> tup
         else:
             rows.append(row)
     if not only or "bag_of_frames" in only:
-        settings = {"budget_bytes": budget_bytes}
-        rows.append(Policy(label="bag_of_frames, ideal", name="bag_of_frames", settings=settings, ideal=True))
+        for frames in (4, 16):
+            settings = {"budget_bytes": budget_bytes, "frames_per_label": frames}
+            label = f"bag_of_frames, ideal eyes, {frames} frames"
+            rows.append(Policy(label=label, name="bag_of_frames", settings=settings, ideal=True))
     return rows, left_out
 
 
@@ -84,7 +86,9 @@ def run(arguments: argparse.Namespace, rows_path: Path) -> list[str]:
         with rows_path.open("a", encoding="utf-8") as file:
             file.write("".join(line + "\n" for line in lines))
         seconds = time.process_time() - began
-        print(f"{cell.minutes:g} min {cell.perturbation} {cell.number}: {seconds:.0f} s CPU", file=sys.stderr, flush=True)
+        print(
+            f"{cell.minutes:g} min {cell.perturbation} {cell.number}: {seconds:.0f} s CPU", file=sys.stderr, flush=True
+        )
     return left_out
 
 
@@ -118,9 +122,9 @@ def main() -> None:
         f"`python benchmarks/streaming_table.py --streams {' '.join(map(str, arguments.streams))}`",
         "",
         f"Encoder {arguments.encoder}, {arguments.fps:g} frames a second, 128 x 96; every policy keeps at most "
-        f"{arguments.budget_bytes:,} bytes. Mean score in percent (mean relative accuracy for numbers), 95 % intervals "
-        "over streams; a guess among options that are left is worth its expected score. `blind` is the best constant "
-        "answer of a cell, found with its right answers; `chance` counts questions with options only.",
+        f"{arguments.budget_bytes:,} bytes. Mean score in percent (mean relative accuracy for numbers), 95 % "
+        "intervals over streams; a guess among options that are left is worth its expected score. `blind` is the "
+        "constant answer best on other streams of that length; `chance` is of questions with options.",
         *(["", "Not in the table: " + "; ".join(left_out) + "."] if left_out else []),
     ]
     arguments.out.write_text(table.as_markdown(entries, head=head), encoding="utf-8")

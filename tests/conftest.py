@@ -13,6 +13,8 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+pytest_plugins = ["whole_house"]
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 

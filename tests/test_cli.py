@@ -16,6 +16,7 @@ COMMANDS = [
     "make",
     "make-search",
     "make-stream",
+    "make-quiz",
     "check",
     "eval",
     "rollout",

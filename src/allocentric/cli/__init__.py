@@ -32,6 +32,7 @@ app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options"
 app.command()(data.make)
 app.command("make-search")(data.make_search)
 app.command("make-stream")(data.make_stream)
+app.command("make-quiz")(data.make_quiz)
 app.command("eval")(evaluation.evaluate_recipe)
 app.command()(environments.rollout)
 app.command()(evaluation.score)

@@ -1,4 +1,4 @@
-"""Commands that generate data: make, make-search, make-stream."""
+"""Commands that generate data: make, make-search, make-stream, make-quiz."""
 
 from __future__ import annotations
 
@@ -76,3 +76,27 @@ def make_stream(
         terminal.print_json({"video": str(out), "frames": count, "fps": fps})
     else:
         terminal.print_table(["video", "frames", "frames a second"], [(str(out), str(count), f"{fps:g}")])
+
+
+def make_quiz(
+    recipe: Annotated[Path, typer.Argument(help="Recipe YAML (configs/quiz.yaml).")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the set; default data/<recipe file>.")] = None,
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Ask about hours of video: streams and questions on recall, count, where and change, as VSI-SUPER records."""
+    from allocentric.core.config import load_recipe
+    from allocentric.datasets.supersensing.records import Recipe, quizzes_of, write_set
+
+    folder = out or Path("data") / recipe.stem
+    settings = load_recipe(recipe, Recipe, overrides or ())
+    progress = terminal.TerminalProgress()
+    progress.start(len(settings.perturbations) * len(settings.minutes) * settings.streams, "quizzes")
+    try:
+        made = write_set(quizzes_of(settings), folder, videos=settings.videos, crf=settings.crf, progress=progress)
+    finally:
+        progress.stop()
+    if json:
+        terminal.print_json({"folder": str(folder), "counts": made})
+    else:
+        terminal.print_table(["question", "number"], [(k, str(n)) for k, n in made.items()], notes=[f"set: {folder}"])

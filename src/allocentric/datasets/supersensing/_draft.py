@@ -108,8 +108,10 @@ class Shown:
 class Question(Protocol):
     """What a task's `draw` gives."""
 
-    slots: Sequence[Slot]
-    """Things it sets down; it is not asked where one of them found no place."""
+    @property
+    def slots(self) -> Sequence[Slot]:
+        """Things it sets down; it is not asked where one of them found no place."""
+        ...
 
     def items(self, shown: Shown) -> list[Item]:
         """The question with its answer in the stream as it is shown; empty where it has no clear one."""

@@ -32,9 +32,7 @@ class Eyes:
         """Objects recognised in frame `index` of the stream when its edges are kept at a share `resolution`."""
         stretch, frame = divmod(index, self.stream.settings.stretch_frames)
         visit = self.stream.visit(stretch)
-        large = {
-            name for name, count in self.pixels(visit)[frame].items() if count * resolution**2 >= self._least_px
-        }
+        large = {name for name, count in self.pixels(visit)[frame].items() if count * resolution**2 >= self._least_px}
         return {thing.id: thing for thing in self.stream.scene(visit.house, visit.edit).objects if thing.id in large}
 
     def seen_in(self, visit: Visit) -> set[str]:

@@ -24,16 +24,16 @@ THINGS = (
 """What is set down. No house of a quiz has them of its own, so each name means one thing."""
 APART_M = 1.0
 """Between two things set down in one house; also how far a thing moves at least."""
-_BESIDE_M = 0.35
-_WAY_M = 0.3
+_BESIDE_M = 0.5
+_WAY_M = 0.2
 _NEAREST_M, _FARTHEST_M = 1.4, 4.5
 _INSIDE_VIEW = 0.8
-_LEAST_FRAMES = 2
+_LEAST_FRAMES = 1
 _TALL_M = 0.6
 _LANDMARK_M2, _LANDMARK_HEIGHT_M = 0.12, 0.4
 _SPOT_GRID = 3
 _LINE_SAMPLES = 40
-_TRIED = 60
+_TRIED = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Slot:
 def spots_for(
     stream: Stream, house: int, routes: Iterable[int], label: str, look: int, rng: np.random.Generator
 ) -> list[Spot]:
-    """Free places for a thing in random order, each in the view of the camera along every route, as far as a map tells.
+    """Free places for a thing in random order, each in the view of the camera along every route, as a map tells.
 
     Empty where the house has none.
     """
@@ -149,7 +149,9 @@ def with_slots(visits: Sequence[Visit], slots: Sequence[Slot]) -> tuple[Visit, .
         for stretch in slot.stretches:
             puts.setdefault(stretch, []).append(slot.put())
     return tuple(
-        replace(visit, edit=Edit(put=tuple(sorted(puts[stretch], key=lambda put: put.id)))) if stretch in puts else visit
+        replace(visit, edit=Edit(put=tuple(sorted(puts[stretch], key=lambda put: put.id))))
+        if stretch in puts
+        else visit
         for stretch, visit in enumerate(visits)
     )
 

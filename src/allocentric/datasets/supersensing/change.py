@@ -33,9 +33,7 @@ class _Change:
         """One question on the first two walks."""
         house, thing_id = self.slots[0].house, self.slots[0].id
         walks = [visit for visit in shown.visits if visit.house == house][:2]
-        before, after = (
-            next((put.bottom_m for put in visit.edit.put if put.id == thing_id), None) for visit in walks
-        )
+        before, after = (next((put.bottom_m for put in visit.edit.put if put.id == thing_id), None) for visit in walks)
         gold = outcome(before, after)
         if gold is None:
             return []
@@ -43,8 +41,8 @@ class _Change:
         return [
             shown.item(
                 task="change",
-                prompt=f"One house, in which there was a {self.label} at some time, was walked through more than once. "
-                f"Between the first and the second walk through that house, what happened to the {self.label}?",
+                prompt=f"One house, in which there was a {self.label} at some time, was walked through more than once."
+                f" Between the first and the second walk through that house, what happened to the {self.label}?",
                 choices=[TEXTS[name] for name in mixed],
                 gold=Choice(mixed.index(gold)),
                 label=gold,

@@ -25,9 +25,12 @@ class _Counts:
     slots: Sequence[Slot] = ()
 
     def items(self, shown: Shown) -> list[Item]:
-        """One question for each of some kinds, drawn from those with enough objects."""
+        """One question for each of some kinds, drawn from the more frequent half of those with enough objects."""
         ids = _ids_by_label(shown, len(shown.visits))
-        labels = sorted(label for label, found in ids.items() if len(found) >= _LEAST)
+        enough = sorted(
+            (label for label, found in ids.items() if len(found) >= _LEAST), key=lambda x: (-len(ids[x]), x)
+        )
+        labels = enough[: max(self.count, len(enough) // 2)]
         chosen = shown.rng.permutation(labels).tolist()[: self.count] if labels else []
         items = [self._item(shown, label, Number(float(len(ids[label])))) for label in chosen]
         if self.query_times:

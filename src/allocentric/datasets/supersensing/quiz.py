@@ -82,7 +82,7 @@ class Quiz:
     stream: Stream
     """The video."""
     items: tuple[Item, ...]
-    """In order of the time they are asked at, `extra["time_s"]`; `extra["asks"]` is what a reader needs of the text."""
+    """In order of the time they are asked at, `extra["time_s"]`; `extra["asks"]` has the roles of its words."""
     dropped: int
     """Questions that were not asked since no place for their things was in the camera's view."""
 
@@ -111,10 +111,10 @@ def make(settings: Settings, open_stream: OpenStream = Stream) -> Quiz:
     asked = [question for question in questions if not any(slot in lost for slot in question.slots)]
     items = [item for question in asked for item in question.items(shown)]
     if not items:
-        raise SettingsError("no question found a place in these houses; make the stream longer or its stretches longer")
-    return Quiz(
-        id=shown.id, settings=settings, stream=stream, items=tuple(items), dropped=len(questions) - len(asked)
-    )
+        raise SettingsError(
+            "no question found a place in these houses; make the stream longer or its stretches longer"
+        )
+    return Quiz(id=shown.id, settings=settings, stream=stream, items=tuple(items), dropped=len(questions) - len(asked))
 
 
 def _questions(settings: Settings, draft: Draft) -> list[Question]:

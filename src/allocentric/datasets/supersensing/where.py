@@ -76,8 +76,8 @@ class _Where:
         return shown.item(
             task="where_direction",
             prompt=f"Think of the house where the {self.label} first stood in the video. If I am standing by its "
-            f"{stand.label} and facing its {face.label}, is the {self.label} to my front-left, front-right, back-left, "
-            "or back-right?",
+            f"{stand.label} and facing its {face.label}, is the {self.label} to my front-left, front-right, "
+            "back-left, or back-right?",
             choices=options,
             gold=Choice(options.index(gold)),
             label=gold,

@@ -88,8 +88,8 @@ def quiz_of(cell: Cell, fps: float, folder: Path) -> quiz.Quiz:
 def watch(made: quiz.Quiz, policies: Sequence[Policy], encoder: Encoder) -> Iterator[Watched]:
     """Show a stream to all policies at once, frame by frame, then ask.
 
-    All questions are known from the beginning (`Memory.stand`), the most that a policy can be given. Times and order of
-    questions are those of the quiz; each is read by the exact reader.
+    All questions are known from the beginning (`Memory.stand`), the most that a policy can be given. They are
+    asked at the end and read by the exact reader.
     """
     eyes = Eyes(made.stream)
     reader = ExactReader(eyes)
@@ -136,4 +136,10 @@ def _answer(item: Item, reader: ExactReader, recalled: Recalled) -> dict[str, An
     worth = reader.read(item, recalled).worth(item)
     assert math.isfinite(worth)
     frames = sum(len(block.times_s) for block in recalled.blocks)
-    return {"item": item.id, "kind": item.kind, "worth": round(worth, 6), "frames": frames, "notes": len(recalled.notes)}
+    return {
+        "item": item.id,
+        "kind": item.kind,
+        "worth": round(worth, 6),
+        "frames": frames,
+        "notes": len(recalled.notes),
+    }

@@ -2,8 +2,8 @@
 
 A recalled frame is worth what it shows: an object is recognised where its visible pixels, scaled by the resolution
 kept, are large enough (`datasets.supersensing._eyes`). What was not recalled does not exist. Where the recalled frames
-leave several options possible, the reader guesses evenly among them; an answer is then worth its expected score, so that
-a table of memories has no noise from guessing. Recalled frames that contradict every option leave all of them possible.
+leave several options possible, the reader guesses evenly among them; an answer is then worth its expected score, so
+that a table of memories has no noise from guessing. Recalled frames that contradict every option leave all possible.
 
 Text memories hand over notes; `notes.py` says how they are read.
 """
@@ -284,10 +284,10 @@ def _even(possible: Sequence[bool]) -> Reading:
 
 
 _READERS: dict[str, Callable[[ExactReader, Item, Recalled], Reading]] = {
-    "recall": ExactReader._recall,  # noqa: SLF001 - a table of its own methods
-    "count": ExactReader._count,  # noqa: SLF001
-    "where_metres": ExactReader._metres,  # noqa: SLF001
-    "where_direction": ExactReader._direction,  # noqa: SLF001
-    "where_way_back": ExactReader._way_back,  # noqa: SLF001
-    "change": ExactReader._change,  # noqa: SLF001
+    "recall": ExactReader._recall,
+    "count": ExactReader._count,
+    "where_metres": ExactReader._metres,
+    "where_direction": ExactReader._direction,
+    "where_way_back": ExactReader._way_back,
+    "change": ExactReader._change,
 }

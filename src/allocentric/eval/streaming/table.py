@@ -17,6 +17,7 @@ from allocentric.core.types import FloatArray
 from allocentric.eval.streaming.cells import TASKS
 
 BLIND, CHANCE = "blind", "chance"
+_Place = tuple[str, str, str, float]
 _TASK_OF = {kind: task for task, kinds in TASKS.items() for kind in kinds}
 
 
@@ -61,30 +62,28 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 def entries_of(rows: Iterable[Mapping[str, Any]]) -> list[Entry]:
     """Every cell, with the rows `blind` and `chance`.
 
-    Blind is the best constant answer to a kind of question in a cell, which takes its right answers to find: more than
-    any reader without a picture can count on. Chance is one option of each; numbers have none.
+    Blind is the constant answer that is best on the same kind of question in other streams of that length. Chance is
+    one option of each; numbers have none.
     """
-    worths: dict[tuple[str, str, str, float], list[tuple[str, float]]] = {}
-    constants: dict[tuple[str, str, float], dict[str, list[tuple[str, Mapping[str, Any]]]]] = {}
+    worths: dict[_Place, list[tuple[str, float]]] = {}
+    golds: dict[str, list[tuple[str, float, str, Mapping[str, Any]]]] = {}
     for row in rows:
         for answer in row["answers"]:
-            key = (row["policy"], _TASK_OF[answer["kind"]], row["perturbation"], row["minutes"])
-            worths.setdefault(key, []).append((row["stream"], answer["worth"]))
+            place = (row["policy"], _TASK_OF[answer["kind"]], row["perturbation"], row["minutes"])
+            worths.setdefault(place, []).append((row["stream"], answer["worth"]))
         for gold in row.get("golds", ()):
-            place = (_TASK_OF[gold["kind"]], row["perturbation"], row["minutes"])
-            constants.setdefault(place, {}).setdefault(gold["kind"], []).append((row["stream"], gold))
-    for (task, perturbation, minutes), kinds in constants.items():
-        for golds in kinds.values():
-            best = _best_constant([gold for _, gold in golds])
-            streams = [stream for stream, _ in golds]
-            worths.setdefault((BLIND, task, perturbation, minutes), []).extend(zip(streams, best, strict=True))
-            if all(gold["options"] for _, gold in golds):
-                chance = [1.0 / gold["options"] for _, gold in golds]
-                worths.setdefault((CHANCE, task, perturbation, minutes), []).extend(zip(streams, chance, strict=True))
-    return [_entry(key, values) for key, values in worths.items()]
+            golds.setdefault(gold["kind"], []).append((row["perturbation"], row["minutes"], row["stream"], gold))
+    for kind, asked in golds.items():
+        for perturbation, minutes, stream, gold in asked:
+            column = (_TASK_OF[kind], perturbation, minutes)
+            others = [other for _, length, one, other in asked if one != stream and length == minutes]
+            worths.setdefault((BLIND, *column), []).append((stream, _blind_worth(gold, others)))
+            if gold["options"]:
+                worths.setdefault((CHANCE, *column), []).append((stream, 1.0 / gold["options"]))
+    return [_entry(place, values) for place, values in worths.items()]
 
 
-def _entry(key: tuple[str, str, str, float], values: Sequence[tuple[str, float]]) -> Entry:
+def _entry(key: _Place, values: Sequence[tuple[str, float]]) -> Entry:
     policy, task, perturbation, minutes = key
     clusters, worth = [stream for stream, _ in values], np.array([one for _, one in values])
 
@@ -104,18 +103,22 @@ def _entry(key: tuple[str, str, str, float], values: Sequence[tuple[str, float]]
     )
 
 
-def _best_constant(golds: Sequence[Mapping[str, Any]]) -> list[float]:
-    """Worth of the constant answer with the highest mean: the most frequent meaning, or the best of the right numbers."""
-    if golds[0]["options"]:
-        if golds[0]["kind"] == "recall":  # options differ from question to question: a letter is all there is
-            meanings = [str(gold["gold"]["index"]) for gold in golds]
-        else:
-            meanings = [gold["label"] for gold in golds]
-        best = max(sorted(set(meanings)), key=meanings.count)
-        return [float(meaning == best) for meaning in meanings]
-    numbers = [float(gold["gold"]["value"]) for gold in golds]
-    candidates = [[MRA_RULES["vsi"].of(guess, number) for number in numbers] for guess in sorted(set(numbers))]
-    return max(candidates, key=sum)
+def _blind_worth(gold: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> float:
+    """Worth of the constant answer that is best on the questions of other streams; a guess where there are none."""
+    if not gold["options"]:
+        numbers = [float(other["gold"]["value"]) for other in others]
+        rule = MRA_RULES["vsi"]
+        guess = max(sorted(set(numbers)), key=lambda one: sum(rule.of(one, number) for number in numbers), default=0.0)
+        return float(rule.of(guess, float(gold["gold"]["value"])))
+    if not others:
+        return 1.0 / int(gold["options"])
+    meanings = [_meaning(other) for other in others]
+    return float(_meaning(gold) == max(sorted(set(meanings)), key=meanings.count))
+
+
+def _meaning(gold: Mapping[str, Any]) -> str:
+    """What an answer says; of orders, whose options differ from question to question, the letter."""
+    return str(gold["gold"]["index"]) if gold["kind"] == "recall" else str(gold["label"])
 
 
 # --------------------------------------------------------------------------------------------------------- presenting
@@ -138,7 +141,9 @@ def _task_table(entries: Sequence[Entry], task: str) -> list[str]:
     lines += ["| | " + " | ".join(f"{p} {m:g} min" for _, p, m in columns) + " |", "|---" * (len(columns) + 1) + "|"]
     lines.append(
         "| answers / streams | "
-        + " | ".join(f"{counts[p, m].answers} / {counts[p, m].streams}" if (p, m) in counts else "" for _, p, m in columns)
+        + " | ".join(
+            f"{counts[p, m].answers} / {counts[p, m].streams}" if (p, m) in counts else "" for _, p, m in columns
+        )
         + " |"
     )
     for policy in policies_of(entries):
@@ -150,7 +155,7 @@ def _task_table(entries: Sequence[Entry], task: str) -> list[str]:
 def _text(entry: Entry | None) -> str:
     if entry is None:
         return ""
-    low, high = entry.interval
+    low, high = entry.interval.low, entry.interval.high
     return f"{100 * entry.mean:.0f}" + (f" [{100 * low:.0f}, {100 * high:.0f}]" if np.isfinite(low) else "")
 
 
@@ -218,7 +223,9 @@ def draw(entries: Sequence[Entry], folder: Path, stem: str) -> list[Path]:
         figure, axes = plt.subplots(1, len(panels), figsize=(4 * len(panels), 4), sharey=True, squeeze=False)
         for axis, perturbation in zip(axes[0], panels, strict=True):
             for policy in policies_of(mine):
-                line = sorted((e.minutes, e.mean) for e in mine if (e.policy, e.perturbation) == (policy, perturbation))
+                line = sorted(
+                    (e.minutes, e.mean) for e in mine if (e.policy, e.perturbation) == (policy, perturbation)
+                )
                 style = "--" if policy in (BLIND, CHANCE) else "-"
                 axis.plot(*zip(*line, strict=True), style, marker="o", label=policy) if line else None
             axis.set(xscale="log", title=f"{task}, {perturbation}", xlabel="minutes", ylim=(-0.02, 1.02))
