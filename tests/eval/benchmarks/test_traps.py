@@ -52,6 +52,7 @@ from allocentric.eval.benchmarks import (
     vsr,
     vsti_bench,
 )
+from allocentric.eval.benchmarks._profiles import STRICT
 from allocentric.eval.benchmarks._published import PublishedBenchmark
 from allocentric.eval.frames import FramesPolicy, choose_frames
 from allocentric.eval.recipe import EvalRecipe, contestant, item_digest, plan
@@ -127,6 +128,22 @@ def test_trap_04_no_number_is_worth_nothing_except_in_streams(tmp_path: Path) ->
     stream = item(gold=Text("[4, 8]"), kind="10mins_streaming", answers=[4.0, 8.0])
     assert official.score(stream, '[null, "?"]', None).value == 1  # the published error of an exception is 0
     assert strict.score(stream, '[null, "?"]', None).value == 0
+
+
+@pytest.mark.parametrize("name", vsi_super_count.build(vsi_super_count.Settings()).profiles)
+def test_streaming_counts_are_given_away_by_the_published_profiles_alone(name: str) -> None:
+    """A right count of 0, a value that is none, a list cut short: worth full marks to the published code only."""
+    profile = next(one for one in vsi_super_count.DEFINITION.profiles if one.name == name)
+    published = name != STRICT
+    zero = item(gold=Text("[0, 4]"), kind="10mins_streaming", answers=[0.0, 4.0])
+    worth = {text: profile.score(zero, text, None).value for text in ("[7, 4]", "[0, 4]", '["?", 4]', "[7]", "[0, 9]")}
+    assert worth["[0, 4]"] == 1.0
+    assert worth["[7, 4]"] == worth['["?", 4]'] == (1.0 if published else 0.5)
+    assert worth["[7]"] == (1.0 if published else 0.0)
+    assert worth["[0, 9]"] == 0.5
+    assert bool(profile.defects) == published
+    batch = item(gold=Number(0.0), kind="10mins")
+    assert profile.score(batch, "7", None).value == 0.0
 
 
 def test_trap_05_negative_predictions_fail() -> None:

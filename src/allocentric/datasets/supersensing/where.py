@@ -45,11 +45,11 @@ class _Where:
         thing = next(one for one in scene.objects if one.id == thing_id)
         marks = [one for one in scene.objects if one.id in seen and labels.count(one.label) == 1]
         marks = [one for one in marks if one.label not in THINGS]
-        asked = [self._metres(shown, thing, marks), self._direction(shown, thing, marks)]
+        asked = [self._distance(shown, thing, marks), self._direction(shown, thing, marks)]
         asked.append(self._way_back(shown, scene, thing, marks))
         return [item for item in asked if item is not None]
 
-    def _metres(self, shown: Shown, thing: Object, marks: Sequence[Object]) -> Item | None:
+    def _distance(self, shown: Shown, thing: Object, marks: Sequence[Object]) -> Item | None:
         far = [one for one in marks if distance_m(thing, one) >= _FAR_M]
         far = [one for one in far if one.room_id != thing.room_id] or far
         if not far:

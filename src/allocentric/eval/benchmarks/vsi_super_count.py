@@ -99,28 +99,36 @@ def _first_number(text: str, item: Item) -> Answer | Unreadable:
     return Number(float(found.group())) if found else Unreadable("no number in digits")
 
 
-def _worth(answer: Answer, item: Item, *, of_nothing: float, cut_to_given: bool) -> float:
-    """Mean over the query times; `of_nothing` for a value that is no number."""
+def _worth(answer: Answer, item: Item, *, as_published: bool) -> float:
+    """Mean over the query times that are answered as published, else over all."""
     if not (isinstance(answer, Text) and item.kind in STREAMING):
         return standard_worth(answer, item)
     given, targets = json.loads(answer.text), item.extra["answers"]
-    worth = [_value(one, target, of_nothing) for one, target in zip(given, targets, strict=False)]
-    count = len(worth) if cut_to_given else len(targets)
+    of_one = _published_value if as_published else _value
+    worth = [of_one(one, target) for one, target in zip(given, targets, strict=False)]
+    count = len(worth) if as_published else len(targets)
     return sum(worth) / count if count else 0.0
 
 
-def _value(given: object, target: float, of_nothing: float) -> float:
+def _value(given: object, target: float) -> float:
     if isinstance(given, bool) or not isinstance(given, int | float):
-        return of_nothing
+        return 0.0
+    return _VSI.of(float(given), target)
+
+
+def _published_value(given: object, target: float) -> float:
+    """An exception is an error of 0: for what is no number, and for a division by a right count of 0."""
+    if target == 0 or not isinstance(given, int | float):
+        return 1.0
     return _VSI.of(float(given), target)
 
 
 def _official_worth(answer: Answer, item: Item) -> float:
-    return _worth(answer, item, of_nothing=1.0, cut_to_given=True)
+    return _worth(answer, item, as_published=True)
 
 
 def _strict_worth(answer: Answer, item: Item) -> float:
-    return _worth(answer, item, of_nothing=0.0, cut_to_given=False)
+    return _worth(answer, item, as_published=False)
 
 
 def _strict_read(text: str, item: Item) -> Answer | Unreadable:
@@ -137,6 +145,7 @@ def _strict_prompt(item: Item) -> str:
 _STREAM = (
     "missing predictions at the end of a list are dropped from the average",
     "a value that is no number gets full credit, as the error of an exception is taken as 0",
+    "at a time with a right count of 0 every value gets full credit, as the division by it is such an exception",
 )
 
 DEFINITION = Definition(

@@ -123,7 +123,7 @@ class ExactReader:
         seen = {thing.id for sight in self._sights(recalled) for thing in sight.named(label)}
         return Reading(number=float(len(seen)) + (recalled.counted or 0.0))
 
-    def _metres(self, item: Item, recalled: Recalled) -> Reading:
+    def _distance(self, item: Item, recalled: Recalled) -> Reading:
         found = self._first_house(item, recalled, "thing", "other")
         return Reading(number=None if found is None else round(distance_m(*found), 1))
 
@@ -286,7 +286,7 @@ def _even(possible: Sequence[bool]) -> Reading:
 _READERS: dict[str, Callable[[ExactReader, Item, Recalled], Reading]] = {
     "recall": ExactReader._recall,
     "count": ExactReader._count,
-    "where_metres": ExactReader._metres,
+    "where_metres": ExactReader._distance,
     "where_direction": ExactReader._direction,
     "where_way_back": ExactReader._way_back,
     "change": ExactReader._change,
