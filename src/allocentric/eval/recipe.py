@@ -114,6 +114,11 @@ class Plan:
     settings: dict[str, Any]
     """Every setting in force, as JSON values; itself a recipe. Its hash names the run folder."""
 
+    @property
+    def dialogue(self) -> bool:
+        """Whether the questions about a scene are asked as one dialogue (`eval.dialogues`)."""
+        return bool(getattr(self.benchmark, "dialogue", False))
+
 
 @many_records()
 def plan(recipe: EvalRecipe) -> Plan:
@@ -125,6 +130,8 @@ def plan(recipe: EvalRecipe) -> Plan:
     benchmark, benchmark_record = load_benchmark(recipe.benchmark)
     profile = _profile(recipe.profile, benchmark)
     contestants = _contestants(recipe)
+    if recipe.limit is not None and getattr(benchmark, "dialogue", False):
+        raise SettingsError("limit draws single questions, which tears dialogues apart; leave it out, or name `ids`")
     items = tuple(limited(benchmark.items(), recipe.limit, seed=recipe.seed))
     if not items:
         raise UserError(f"the benchmark {benchmark.name} has no items with these settings")

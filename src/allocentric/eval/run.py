@@ -8,10 +8,11 @@ the last one died, on any number of workers, asks failed items again, and asks n
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -184,31 +185,46 @@ class _Work:
         """Ask every model what it has not answered yet, or failed to. All is on the disk when this returns."""
         job = self._inquiry.job
         self._progress.start(len(job.items) * len(job.contestants), job.recipe.name)
-        pending = []
-        for index, contestant in enumerate(job.contestants):
-            with many_records():
-                left = self._inquiry.pending(index, self.answers[contestant.label])
-            pending.append(left)
-            if left:
-                self._log.say(f"{contestant.label}: {len(left)} of {len(job.items)} items to ask")
-        count = sum(map(len, pending))
-        self._progress.advance(len(job.items) * len(job.contestants) - count)
-        if not count:
+        rounds = self._rounds()
+        first = next(rounds, None)
+        if first is None:
             return
-        queue = WorkQueue(parcels_in_order(self._inquiry, pending, job.recipe.batch_size))
         status = RunningScore(job, self.answers)
         with GroupCommit(self._log) as commit, TimesLog(self._log.folder) as times:
             keep = partial(self._keep, commit, times, status)
-            with closing(self._crew(workers, pending)) as crew:
-                where = str(self._log.folder)
-                Driver(self._inquiry, queue, crew, keep=keep, say=self._log.say, where=where).run(
-                    after=lambda: self._advance(commit, status)
-                )
+            with closing(self._crew(workers, first)) as crew:
+                for pending in chain([first], rounds):
+                    queue = WorkQueue(parcels_in_order(self._inquiry, pending, job.recipe.batch_size))
+                    where = str(self._log.folder)
+                    Driver(self._inquiry, queue, crew, keep=keep, say=self._log.say, where=where).run(
+                        after=lambda: self._advance(commit, status)
+                    )
             commit.flush()
             self._advance(commit, status)
 
+    def _rounds(self) -> Iterator[list[list[Question]]]:
+        """What is left to ask, by model: all of it, or in dialogues one turn of one model after another."""
+        contestants = range(len(self._inquiry.job.contestants))
+        for asked, turn in self._inquiry.rounds():
+            pending = [self._left(index, turn) if index in asked else [] for index in contestants]
+            if any(pending):
+                yield pending
+
+    def _left(self, contestant: int, turn: int) -> list[Question]:
+        job, label = self._inquiry.job, self._inquiry.job.contestants[contestant].label
+        answers = self.answers[label]
+        before = _good(answers)
+        with many_records():
+            left = self._inquiry.pending(contestant, answers, turn)
+        if left:
+            of_turn = f", turn {turn + 1} of dialogues" if job.dialogue else ""
+            self._log.say(f"{label}: {len(left)} of {len(job.items)} items to ask{of_turn}")
+        self._progress.advance(_good(answers) - before)
+        return left
+
     def _crew(self, workers: Workers, pending: Sequence[Sequence[Question]]) -> Crew:
-        busy = [one.in_flight for one, left in zip(self._inquiry.job.contestants, pending, strict=True) if left]
+        job = self._inquiry.job
+        busy = [one.in_flight for one, left in zip(job.contestants, pending, strict=True) if left or job.dialogue]
         return crew_of(workers, self._inquiry, max(DEPTH, *busy))
 
     def _keep(
@@ -226,3 +242,7 @@ class _Work:
         count = commit.settled()
         if count:
             self._progress.advance(count, status.text())
+
+
+def _good(answers: Mapping[str, Response]) -> int:
+    return sum(not failed(response) for response in answers.values())

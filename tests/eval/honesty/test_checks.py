@@ -7,19 +7,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 
+import av
 import numpy as np
 import pytest
 
 from allocentric.core import config
 from allocentric.core.catalog import BENCHMARKS, HONESTY, MODELS, Catalog
+from allocentric.core.config import settings_from_mapping
 from allocentric.core.errors import UserError
+from allocentric.core.runlog import read_samples
 from allocentric.core.types import Choice, Item, Prompt, Response
 from allocentric.eval.aggregation import Nested, aggregate
+from allocentric.eval.frames import load_views, pixel_digest
 from allocentric.eval.honesty._options import movable, moved
 from allocentric.eval.honesty.circular import Circular, asked_as
 from allocentric.eval.honesty.rows import check_run, read_checks
 from allocentric.eval.honesty.text_classifier import answers
-from allocentric.eval.recipe import plan
+from allocentric.eval.recipe import EvalRecipe, plan
 from allocentric.eval.report import write_report
 from allocentric.eval.run import evaluate
 from allocentric.eval.tables import honesty
@@ -110,6 +114,47 @@ def test_repeated_frames_are_noticed(checked):
     (run,) = (folder / "checks").glob("repeated_video-*")
     lines = [json.loads(line) for line in (run / "samples.jsonl").read_text().splitlines()]
     assert {tuple(line["frames"]["indices"]) for line in lines} == {(0, 1, 2, 3, 0, 1, 2, 3)}
+
+
+def test_frames_of_a_video_file_are_repeated(tmp_path, pupil, recipe):
+    """Four frames of an mp4 twice: the indices and the digest of the pixels say so, and both halves show the same."""
+    video = tmp_path / "videos" / "scannet" / "s.mp4"
+    video.parent.mkdir(parents=True)
+    with av.open(str(video), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for k in range(20):
+            pixels = np.full((48, 64, 3), 12 * k, dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    options = ["A. left", "B. right"]
+    rows = [
+        {"id": k, "dataset": "scannet", "scene_name": "s", "question_type": "route_planning", "options": options}
+        | {"question": f"Where? {k}", "ground_truth": "AB"[k % 2]}
+        for k in range(4)
+    ]
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    benchmark = {"name": "vsi_bench", "dataset": str(tmp_path / "q.jsonl"), "partial": True}
+    benchmark["video_dir"] = str(tmp_path / "videos")
+    asked = settings_from_mapping(
+        EvalRecipe,
+        {"name": "v", "benchmark": benchmark, "models": [{"name": "pupil", "knows": "frames"}], "replicates": 100}
+        | {"frames": {"count": 4}},
+        where="test",
+    )
+    folder = evaluate(asked, tmp_path / "runs").folder
+    rows = {row["check"]: row for row in check_run(asked, folder, checks=["repeated_video", "single_frame"])}
+    assert rows["repeated_video"]["changed"] == 4
+    assert rows["repeated_video"]["overall"]["score"] == 50  # eight frames: B every time, four frames: A every time
+    plain, twice, one = (
+        read_samples(next((folder / "checks").glob(name)) if name else folder)
+        for name in ("", "repeated_video-*", "single_frame-*")
+    )
+    shown = [{tuple(line["frames"]["indices"]) for line in lines.values()} for lines in (plain, twice, one)]
+    assert shown == [{(0, 6, 12, 19)}, {(0, 6, 12, 19, 0, 6, 12, 19)}, {(0,)}]
+    views = [load_views(plan(asked).items[0], indices) for indices in ((0, 6, 12, 19), (0, 6, 12, 19, 0, 6, 12, 19))]
+    assert all(np.array_equal(a.image, b.image) for a, b in zip([*views[0], *views[0]], views[1], strict=True))
+    assert {line["frames"]["pixels"] for line in twice.values()} == {pixel_digest(views[1])}
 
 
 def test_finished_checks_ask_nothing_and_unchanged_questions_are_never_asked_again(checked, pupil):

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from allocentric.core.errors import SettingsError
 from allocentric.core.scoring import MRA_RULES
 from allocentric.core.types import Answer, Choice, Item, Number, Sampling, Text, Unreadable, View
 from allocentric.eval.aggregation import Nested
@@ -54,6 +55,9 @@ class Settings(published.Settings):
     """The hub's repository, a folder with OST_bench.json, or that file."""
     media: Path | None = None
     """Folder in which new_observations lead to pictures."""
+    dialogue: bool = False
+    """Ask the turns of a scan one after another, each with the model's own answers before it, as the published scores
+    were made; False asks every question alone."""
 
 
 def _item(row: Row) -> Item:
@@ -244,6 +248,17 @@ DEFINITION = Definition(
 )
 
 
-def build(settings: Settings) -> PublishedBenchmark:
-    """The benchmark; nothing is read before it is asked for."""
-    return PublishedBenchmark(DEFINITION, settings)
+class OstBench(PublishedBenchmark):
+    """The published benchmark, asked question by question or as dialogues."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(DEFINITION, settings)
+        self.dialogue: bool = settings.dialogue
+        """Whether the turns of a scan are one dialogue."""
+
+
+def build(settings: Settings) -> OstBench:
+    """The benchmark; nothing is read before it is asked for. SettingsError: a dialogue with another system prompt."""
+    if settings.dialogue and settings.system_prompt is not None:
+        raise SettingsError("the records of a dialogue bring their own system prompt; leave out system_prompt")
+    return OstBench(settings)

@@ -67,6 +67,8 @@ def check_run(
     if not recipe.models:
         raise UserError("the recipe names no models; checks ask models, baselines have nothing to hide")
     plain = load_run(folder)
+    if plain.plan.dialogue:
+        raise UserError("checks change questions that are asked alone; this benchmark is asked as dialogues")
     names = HONESTY.names() if checks is None else [HONESTY.resolve(name) for name in checks]
     rows: list[dict[str, Any]] = []
     for name in names:

@@ -17,6 +17,7 @@ from typing import Any
 
 from allocentric.core.errors import DataError, UserError
 from allocentric.core.types import Answer, Item, Model, Prompt, Response
+from allocentric.eval.dialogues import Exchange, question_of, system_of, turn_text
 from allocentric.eval.frames import load_views, pixel_digest, shown_from_video
 from allocentric.eval.recipe import Plan, item_digest
 from allocentric.eval.wording import worded
@@ -36,6 +37,8 @@ class Task:
     """Digest of what is asked and what is right: a worker with other data must not answer."""
     indices: tuple[int, ...]
     """The frames to show."""
+    earlier: tuple[Exchange, ...] = ()
+    """In a dialogue, the turns before it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -165,12 +168,16 @@ class Asker:
             pixels = pixel_digest(views) if views and shown_from_video(item) else None
         except DataError as error:
             return Response(text="", finish_reason="error", error=f"item {item.id}: {error}"), None
+        text, system = self._job.benchmark.prompt_text(item, self._job.profile), self._job.recipe.system
+        if self._job.dialogue:
+            text = turn_text(question_of(self._job.benchmark, item, self._job.profile), task.earlier)
+            system = system or system_of(item)
         prompt = Prompt(
             item_id=item.id,
-            text=self._job.benchmark.prompt_text(item, self._job.profile),
+            text=text,
             views=views,
             as_video=self._job.recipe.frames.as_video,
-            system=self._job.recipe.system,
+            system=system,
             sampling=self._sampling,
         )
         return prompt, pixels

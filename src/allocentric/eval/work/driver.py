@@ -111,6 +111,7 @@ class Driver:
                 item_id=job.items[question.item].id,
                 row=self._inquiry.rows[question.item],
                 indices=self._inquiry.frames(question.item).indices,
+                earlier=question.earlier,
             )
             for question in parcel.questions
         )

@@ -18,6 +18,7 @@ from allocentric.core.errors import DataError
 from allocentric.core.records import digest, response_from_record, response_to_record
 from allocentric.core.runlog import RunLog, scan_samples
 from allocentric.core.types import Item, Response, Sampling
+from allocentric.eval.dialogues import Exchange, dialogues, question_of, turn_text
 from allocentric.eval.frames import FrameChoice, choose_frames, frames_digest
 from allocentric.eval.recipe import Plan, item_digest, rows_digest
 from allocentric.eval.results import failed
@@ -33,6 +34,8 @@ class Question:
     """Position of the item in `Plan.items`."""
     key: str
     """Content key of its line in samples.jsonl."""
+    earlier: tuple[Exchange, ...] = ()
+    """In a dialogue, the turns before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,10 @@ class Inquiry:
         self._frames: list[FrameChoice | None] = [None] * len(job.items)
 
     @cached_property
+    def _common(self) -> str:
+        return common_digest(self.job)
+
+    @cached_property
     def items_sha256(self) -> str:
         """Digest of all items."""
         return rows_digest(self.rows)
@@ -120,10 +127,9 @@ class Inquiry:
         The parts before the prompt are digests of fixed length, so that no two questions can run together; that of the
         frames holds their numbers.
         """
-        common = common_digest(self.job)
         digests = []
         for index, row in enumerate(self.rows):
-            digests.append(asked_digest(common, row, self.frames(index).digest, self.prompt_text(index)))
+            digests.append(asked_digest(self._common, row, self.frames(index).digest, self.prompt_text(index)))
         return tuple(digests)
 
     def questions(self, contestant: int) -> Iterator[Question]:
@@ -132,14 +138,54 @@ class Inquiry:
         for index, asked in enumerate(self._asked):
             yield Question(contestant=contestant, item=index, key=answer_key(asked, identity))
 
+    @cached_property
+    def _dialogues(self) -> list[list[int]]:
+        """The items of every dialogue, in the order of its turns."""
+        place = {item.id: index for index, item in enumerate(self.job.items)}
+        return [[place[item.id] for item in turns] for turns in dialogues(self.job.items)]
+
+    def rounds(self) -> Iterator[tuple[Sequence[int], int]]:
+        """What can be asked together, as (contestants, turn): everything, or in dialogues one turn of one model."""
+        contestants = range(len(self.job.contestants))
+        if not self.job.dialogue:
+            yield contestants, 0
+            return
+        longest = max(map(len, self._dialogues))
+        yield from (([contestant], turn) for contestant in contestants for turn in range(longest))
+
+    def _turn(self, contestant: int, turn: int, answers: Mapping[str, Response]) -> Iterator[Question]:
+        """The questions of a turn to one model, of the dialogues in which all turns before are answered.
+
+        What was said before is part of what is asked, so of the key.
+        """
+        for places in self._dialogues:
+            before = [answers.get(self.job.items[index].id) for index in places[:turn]]
+            said = [response.text for response in before if response is not None and not failed(response)]
+            if turn >= len(places) or len(said) < turn:
+                continue
+            asked = [self._question_text(index) for index in places[:turn]]
+            earlier = tuple(Exchange(text=text, answer=answer) for text, answer in zip(asked, said, strict=True))
+            index = places[turn]
+            words = turn_text(self.prompt_text(index), earlier)
+            digest_of_all = asked_digest(self._common, self.rows[index], self.frames(index).digest, words)
+            key = answer_key(digest_of_all, self.identities[contestant])
+            yield Question(contestant=contestant, item=index, key=key, earlier=earlier)
+
+    def _question_text(self, index: int) -> str:
+        return question_of(self.job.benchmark, self.job.items[index], self.job.profile)
+
     def answer(self, question: Question) -> Response | None:
         """The answer in the log, failed ones included; None where there is none."""
         return self.logged.responses.get(question.key)
 
-    def pending(self, contestant: int, answers: dict[str, Response]) -> list[Question]:
-        """Fill `answers` (by item id) with what the log holds for one model; return what is missing or failed."""
+    def pending(self, contestant: int, answers: dict[str, Response], turn: int = 0) -> list[Question]:
+        """Fill `answers` (by item id) with what the log holds for one model; return what is missing or failed.
+
+        In dialogues that is one turn, and `answers` hold those before.
+        """
         left = []
-        for question in self.questions(contestant):
+        asked = self._turn(contestant, turn, answers) if self.job.dialogue else self.questions(contestant)
+        for question in asked:
             known = self.answer(question)
             if known is not None:
                 answers[self.job.items[question.item].id] = known
@@ -160,9 +206,14 @@ class Inquiry:
             "scene": item.scene_id,
             "row": self.rows[question.item],
             "frames": shown,
-            "prompt": self.prompt_text(question.item),
+            "prompt": self._text_of(question),
             "response": response_to_record(replace(answered.response, seconds=None)),
         }
+
+    def _text_of(self, question: Question) -> str:
+        if not self.job.dialogue:
+            return self.prompt_text(question.item)
+        return turn_text(self._question_text(question.item), question.earlier)
 
 
 def common_digest(job: Plan) -> str:
