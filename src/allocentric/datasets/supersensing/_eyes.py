@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from allocentric.core.types import Object, Visibility
 from allocentric.scenes.stream import FrameKey, Stream, Visit
 
@@ -18,6 +20,7 @@ class Eyes:
         walk = stream.settings.walk
         self._least_px = RECOGNISED_SHARE * walk.width_px * walk.height_px
         self._pixels: dict[Visit, tuple[dict[str, int], ...]] = {}
+        self._things: dict[Visit, dict[str, Object]] = {}
 
     def pixels(self, visit: Visit) -> tuple[dict[str, int], ...]:
         """Visible pixels by object id, of every frame of a visit; objects too small to be recognised are left out."""
@@ -33,7 +36,16 @@ class Eyes:
         stretch, frame = divmod(index, self.stream.settings.stretch_frames)
         visit = self.stream.visit(stretch)
         large = {name for name, count in self.pixels(visit)[frame].items() if count * resolution**2 >= self._least_px}
-        return {thing.id: thing for thing in self.stream.scene(visit.house, visit.edit).objects if thing.id in large}
+        return {name: thing for name, thing in self.things(visit).items() if name in large}
+
+    def things(self, visit: Visit) -> dict[str, Object]:
+        """Objects of a visit's house by id, in its own frame, without their meshes."""
+        if visit not in self._things:
+            if len(self._things) >= _VISITS_KEPT:
+                self._things.pop(next(iter(self._things)))
+            objects = self.stream.scene(visit.house, visit.edit).objects
+            self._things[visit] = {thing.id: replace(thing, mesh=None) for thing in objects}
+        return self._things[visit]
 
     def seen_in(self, visit: Visit) -> set[str]:
         """Ids of everything recognised in any frame of a visit."""

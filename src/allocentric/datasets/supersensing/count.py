@@ -67,7 +67,7 @@ def _ids_by_label(shown: Shown, stretches: int) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for visit in dict.fromkeys(shown.visits[:stretches]):
         seen = shown.eyes.seen_in(visit)
-        for thing in shown.eyes.stream.scene(visit.house, visit.edit).objects:
+        for thing in shown.eyes.things(visit).values():
             if thing.id in seen and thing.label not in THINGS:
                 found.setdefault(thing.label, set()).add(thing.id)
     return found

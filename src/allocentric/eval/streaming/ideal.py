@@ -14,7 +14,7 @@ from allocentric.agents.encoders.contract import Encoder, Features
 from allocentric.core.types import FloatArray, View
 from allocentric.datasets.supersensing._eyes import Eyes
 from allocentric.scenes.furniture.catalog import categories
-from allocentric.scenes.stream import Stream, frame_key
+from allocentric.scenes.stream import frame_key
 
 
 class IdealEncoder(Encoder):
@@ -32,12 +32,11 @@ class IdealEncoder(Encoder):
     def encode(self, view: View) -> Features:
         """Recognised pixels of each category, brought to length 1."""
         key = frame_key(view)
-        stream: Stream = self._eyes.stream
         assert key is not None
-        things = {thing.id: thing.label for thing in stream.scene(key.visit.house, key.visit.edit).objects}
+        things = self._eyes.things(key.visit)
         pooled_D = np.zeros(self.width, dtype=np.float32)
         for name, pixels in self._eyes.pixels(key.visit)[key.frame].items():
-            pooled_D[self._place[things[name]]] += pixels
+            pooled_D[self._place[things[name].label]] += pixels
         pooled_D /= max(float(np.linalg.norm(pooled_D)), 1e-9)
         return Features(patches_PD=pooled_D[None], pooled_D=pooled_D, grid=(1, 1))
 

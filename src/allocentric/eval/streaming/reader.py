@@ -19,7 +19,7 @@ import numpy as np
 from allocentric.agents.memory.contract import Query, Recalled
 from allocentric.core.geometry import point_in_polygon
 from allocentric.core.scoring import score
-from allocentric.core.types import Answer, Choice, Item, Number, Object
+from allocentric.core.types import Answer, Choice, Item, Number, Object, Room
 from allocentric.datasets.supersensing._eyes import Eyes
 from allocentric.datasets.supersensing.change import outcome
 from allocentric.datasets.supersensing.where import distance_m, first_room, quadrant, quadrant_at
@@ -78,6 +78,8 @@ class ExactReader:
         self._eyes = eyes
         self._stream = eyes.stream
         self._ways: dict[tuple[Visit, str, str], str | None] = {}
+        self._stood_in: dict[tuple[int, int], tuple[str, ...]] = {}
+        self._houses: dict[int, tuple[Room, ...]] = {}
 
     def query(self, item: Item, *, places: bool = False) -> Query:
         """The question as a memory is asked it: its text, and the names of the things it is about.
@@ -207,12 +209,28 @@ class ExactReader:
 
     def _rooms_stood_in(self, recalled: Recalled, stretch: int) -> set[str]:
         """Kinds of the rooms of a stretch's house in which recalled frames were taken."""
-        visit = self._stream.visit(stretch)
-        cameras = self._stream.cameras(visit.house, visit.route)
-        frames = [s.index % len(cameras) for s in self._sights(recalled) if s.stretch == stretch]
-        eyes = np.array([cameras[frame].world_from_camera[:2, 3] for frame in frames])
-        rooms = self._stream.scene(visit.house).rooms
-        return {room.kind for room in rooms if len(eyes) and point_in_polygon(eyes, room.floor_polygon_m).any()}
+        rooms = self._room_of_frames(self._stream.visit(stretch))
+        count = self._stream.settings.stretch_frames
+        frames = {self._stream.index_at(time_s) for block in recalled.blocks for time_s in block.times_s}
+        return {rooms[frame % count] for frame in frames if frame // count == stretch} - {""}
+
+    def _room_of_frames(self, visit: Visit) -> tuple[str, ...]:
+        """Kind of the room each frame of a visit was taken in; "" in a doorway."""
+        key = (visit.house, visit.route)
+        if key not in self._stood_in:
+            cameras = self._stream.cameras(*key)
+            eyes = np.array([camera.world_from_camera[:2, 3] for camera in cameras])
+            kinds = [""] * len(cameras)
+            for room in self._rooms(visit.house):
+                for frame in np.flatnonzero(point_in_polygon(eyes, room.floor_polygon_m)):
+                    kinds[frame] = room.kind
+            self._stood_in[key] = tuple(kinds)
+        return self._stood_in[key]
+
+    def _rooms(self, house: int) -> tuple[Room, ...]:
+        if house not in self._houses:
+            self._houses[house] = self._stream.scene(house).rooms
+        return self._houses[house]
 
     def _walks_with(self, label: str, recalled: Recalled) -> list[_Walk]:
         """What each recalled walk through the house of a thing tells of it, in order; empty where none shows it."""
@@ -228,7 +246,7 @@ class ExactReader:
                 for thing in sight.named(label):
                     walk = _Walk(place=tuple(np.round(thing.world_from_object[:2, 3], 3)), looked=walk.looked)
                 walks[sight.stretch] = walk
-        rooms = {room.kind for room in self._stream.scene(house).rooms}
+        rooms = {room.kind for room in self._rooms(house)}
         return [
             _Walk(place=walk.place, looked=self._rooms_stood_in(recalled, stretch) == rooms)
             for stretch, walk in sorted(walks.items())
