@@ -19,7 +19,9 @@ from allocentric.datasets.supersensing.where import QUADRANTS, quadrant_at
 from allocentric.scenes import stream as streams
 
 MakeQuiz = Callable[..., Quiz]
-both = pytest.mark.parametrize("perturbation", PERTURBATIONS)
+both = pytest.mark.parametrize(
+    "perturbation", ["plain", *(pytest.param(one, marks=pytest.mark.slow) for one in PERTURBATIONS if one != "plain")]
+)
 
 
 def minutes_of(perturbation: str) -> float:
@@ -59,6 +61,7 @@ def test_recall_asks_for_the_order_of_the_first_settings(make_quiz: MakeQuiz, pe
     assert all(sorted(choice.split(", ")) == sorted(places) for choice in item.choices)
 
 
+@pytest.mark.slow
 def test_revisiting_sets_the_thing_down_again_where_an_order_of_frames_misleads(make_quiz: MakeQuiz) -> None:
     made = make_quiz(8.0, "revisit")
     item = next(item for item in made.items if item.kind == "recall")
@@ -79,6 +82,7 @@ def test_counts_are_of_different_things_however_often_they_are_passed(make_quiz:
         assert item.gold == Number(float(sum(thing.label == item.extra["asks"]["thing"] for thing in objects)))
 
 
+@pytest.mark.slow
 def test_repeating_and_shuffling_change_no_count(make_quiz: MakeQuiz) -> None:
     golds = [
         {item.extra["asks"]["thing"]: item.gold for item in made.items if item.kind == "count"}
@@ -141,6 +145,7 @@ def test_change_follows_from_the_first_two_walks(make_quiz: MakeQuiz, perturbati
     assert len(outcomes) == len(items)
 
 
+@pytest.mark.slow
 def test_a_things_name_means_one_thing(make_quiz: MakeQuiz) -> None:
     made = make_quiz(4.0, "plain", distractors=1.0)
     asked = {item.extra["asks"]["thing"] for item in made.items if item.kind in ("recall", "change", "where_metres")}

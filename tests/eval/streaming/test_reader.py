@@ -29,7 +29,9 @@ def worths(made: Quiz, memory: Recalled) -> dict[str, list[float]]:
     return found
 
 
-@pytest.mark.parametrize("perturbation", PERTURBATIONS)
+@pytest.mark.parametrize(
+    "perturbation", ["plain", *(pytest.param(one, marks=pytest.mark.slow) for one in PERTURBATIONS if one != "plain")]
+)
 def test_who_recalls_everything_is_right_about_everything(make_quiz: MakeQuiz, perturbation: str) -> None:
     made = make_quiz(8.0 if perturbation in ("revisit", "repeat") else 4.0, perturbation)
     found = worths(made, recalled(range(len(made.stream)), made))
@@ -45,6 +47,7 @@ def test_who_recalls_nothing_guesses(make_quiz: MakeQuiz) -> None:
     assert set(found["count"]) == set(found["where_metres"]) == {0.0}
 
 
+@pytest.mark.slow
 def test_only_what_is_recalled_is_known(make_quiz: MakeQuiz) -> None:
     """Frames of the second half, of which a revisited course has everything but the order, are not enough."""
     made = make_quiz(8.0, "revisit")
@@ -69,6 +72,7 @@ def test_a_frame_tells_part_of_an_order(make_quiz: MakeQuiz) -> None:
     assert weights[4] == 1.0
 
 
+@pytest.mark.slow
 def test_closed_segments_are_added_and_double_what_is_played_twice(make_quiz: MakeQuiz) -> None:
     made = make_quiz(8.0, "repeat")
     reader = ExactReader(WholeHouse(made.stream))

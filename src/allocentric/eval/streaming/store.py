@@ -69,7 +69,8 @@ class StoredEncoder(Encoder):
     def __init__(self, encoder: Encoder, folder: Path) -> None:
         self._encoder, self._folder = encoder, folder
         self.name, self.width, self.vocabulary = encoder.name, encoder.width, encoder.vocabulary
-        self.has_words, self.threshold = encoder.has_words, encoder.threshold
+        self.has_words = encoder.has_words
+        self.threshold, self.sharpness = encoder.threshold, encoder.sharpness
         self._known: OrderedDict[Visit, list[Features]] = OrderedDict()
 
     def encode(self, view: View) -> Features:
@@ -87,9 +88,11 @@ class StoredEncoder(Encoder):
         """As the encoder says."""
         return self._encoder.words(words)
 
-    def detect(self, view: View, features: Features, labels: Sequence[str]) -> tuple[Detection, ...]:
+    def detect(
+        self, view: View, features: Features, labels: Sequence[str], at_least: float = 0.5
+    ) -> tuple[Detection, ...]:
         """As the encoder says."""
-        return self._encoder.detect(view, features, labels)
+        return self._encoder.detect(view, features, labels, at_least)
 
     def _stretch(self, view: View, key: FrameKey) -> list[Features]:
         stream = getattr(view.visible, "stream", None)
