@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from types import FunctionType, MethodType, ModuleType
 
 import numpy as np
 import pytest
@@ -91,6 +94,34 @@ def test_the_budget_holds_after_every_frame(name: str) -> None:
         totals.append(memory.total_bytes)
     assert 0 < max(totals) == memory.peak_bytes <= budget == memory.budget_bytes
     assert all(count >= 0 for count in memory.nbytes().values())
+
+
+NOT_KEPT = {"_encoder", "_eyes", "_settings", "_base_settings", "_picture_settings", "_standing", "_words"}
+"""Attributes that are not of the stream."""
+EMPTY_BYTES = 4096
+"""Of containers that hold nothing yet."""
+
+
+def held_bytes(memory: Memory) -> int:
+    """Every object that the memory's attributes lead to, as the interpreter counts them."""
+    todo: list[object] = [value for name, value in vars(memory).items() if name not in NOT_KEPT]
+    seen: dict[int, object] = {}
+    while todo:
+        one = todo.pop()
+        if id(one) in seen or isinstance(one, type | ModuleType | FunctionType | MethodType):
+            continue
+        seen[id(one)] = one
+        if isinstance(one, np.ndarray):
+            todo.append(one.base)
+        elif not isinstance(one, str | bytes | int | float):
+            todo += gc.get_referents(one)
+    return sum(map(sys.getsizeof, seen.values()))
+
+
+@ALL
+def test_what_is_charged_covers_what_is_held(name: str) -> None:
+    memory = watched(name, 120, budget_bytes=60_000)
+    assert held_bytes(memory) <= memory.total_bytes + EMPTY_BYTES
 
 
 @ALL

@@ -23,7 +23,7 @@ from allocentric.agents.memory import (
 from allocentric.agents.memory import surprise as surprise_policy
 from allocentric.agents.memory._floor import on_the_floor
 from allocentric.agents.memory._prediction import Surprise, mean_cosine
-from allocentric.agents.memory.contract import Memory, Query, Recalled
+from allocentric.agents.memory.contract import RECORD_BYTES, Memory, Query, Recalled
 from allocentric.agents.memory.errors import StreamMemoryError, WordsNeededError
 from allocentric.core.geometry import camera_at, pinhole_intrinsics, project
 from allocentric.core.types import Camera, FloatArray, View
@@ -98,7 +98,7 @@ def test_last_n_keeps_the_last_n() -> None:
 
 
 def test_uniform_is_even_and_has_both_ends_however_long_the_stream() -> None:
-    memory = uniform.build(uniform.Settings(frames=9, codec="none", budget_bytes=160 * 100))
+    memory = uniform.build(uniform.Settings(frames=9, codec="none", budget_bytes=RECORD_BYTES * 100))
     watch(memory, [RED] * 5000)
     seen = times(memory.retrieve(ASK_RED))
     assert len(seen) == 9
@@ -119,7 +119,7 @@ def test_bag_of_frames_keeps_the_best_of_a_standing_question_whatever_is_thinned
     colors = [BLUE] * 3000
     for time in (37, 39, 145, 251):
         colors[time] = RED
-    settings = bag_of_frames.Settings(codec="none", budget_bytes=8000)
+    settings = bag_of_frames.Settings(codec="none", budget_bytes=20_000)
     told, untold = (bag_of_frames.build(settings, Colors()) for _ in range(2))
     told.stand(ASK_RED)
     assert times(watch(told, colors).retrieve(ASK_RED)) == [37.0, 39.0, 145.0, 251.0]

@@ -33,7 +33,7 @@ from allocentric.agents.memory.errors import (
 from allocentric.core import config
 from allocentric.core.types import Camera, Image, View
 
-RECORD_BYTES = 160
+RECORD_BYTES = 384
 """Charged per frame or block kept beside its arrays, pictures and text: time, number, resolution, surprise, and the
 Python objects that hold them."""
 
