@@ -12,7 +12,7 @@ import sys
 import typer
 
 from allocentric import terminal
-from allocentric.cli import attention, catalogs, data, environments, evaluation
+from allocentric.cli import attention, catalogs, data, environments, evaluation, training
 from allocentric.cli.options import EXIT_INTERRUPTED, EXIT_USER_ERROR
 from allocentric.core.errors import UserError
 
@@ -34,6 +34,7 @@ app.command("make-search")(data.make_search)
 app.command("make-stream")(data.make_stream)
 app.command("make-quiz")(data.make_quiz)
 app.command("eval")(evaluation.evaluate_recipe)
+app.command()(training.train)
 app.command()(environments.rollout)
 app.command()(evaluation.score)
 app.command()(evaluation.compare)

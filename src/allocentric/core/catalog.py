@@ -73,6 +73,7 @@ MEMORY = Catalog("memory policy", "agents/memory", "build")
 ENCODERS = Catalog("encoder", "agents/encoders", "build")
 KV_MEMORY = Catalog("memory in a KV cache", "agents/kv_memory", "build")
 FOCUS = Catalog("focus method", "agents/focus", "build")
+STAGES = Catalog("training stage", "train", "trainer")
 
 ALL: dict[str, Catalog] = {
     "sources": SOURCES,
@@ -90,4 +91,5 @@ ALL: dict[str, Catalog] = {
     "encoders": ENCODERS,
     "kv_memory": KV_MEMORY,
     "focus": FOCUS,
+    "stages": STAGES,
 }

@@ -14,7 +14,7 @@ from typing import Any
 
 _PACKAGES = (
     "allocentric", "numpy", "scipy", "pillow", "av", "opencv-python-headless", "moderngl", "open3d-cpu", "open3d",
-    "torch", "transformers", "accelerate", "vllm", "openai",
+    "torch", "transformers", "accelerate", "trl", "peft", "wandb", "vllm", "openai",
 )  # fmt: skip
 _SECRET = re.compile(r"(key|token|secret|password|passwd|credential)", re.IGNORECASE)
 

@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import TypeAlias
 
 from allocentric.core.quantities import Quantity, quantities
-from allocentric.core.types import Answer, Choice, Item, Number, Order, Text, Unreadable
+from allocentric.core.types import Answer, Boxes, Choice, Item, Number, Order, Path2D, Text, Unreadable
 
 _INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"))
 _THINK_CLOSES = re.compile(r"</\s*think(?:ing)?\s*>", re.IGNORECASE)
@@ -31,7 +31,7 @@ def read_answer(text: str, item: Item) -> Answer | Unreadable:
     """Read an answer of the kind of the item's gold answer.
 
     Raises:
-        TypeError: there is no reader for this kind (options, numbers, texts and orders have one).
+        TypeError: there is no reader for this kind (options, numbers, texts, orders, boxes and paths have one).
     """
     match item.gold:
         case Choice():
@@ -42,6 +42,10 @@ def read_answer(text: str, item: Item) -> Answer | Unreadable:
             return read_text(text)
         case Order(labels):
             return read_order(text, labels)
+        case Boxes():
+            return read_boxes(text)
+        case Path2D():
+            return read_path(text)
     raise TypeError(f"no reader for answers like {item.gold!r}")
 
 
@@ -365,3 +369,38 @@ def read_order(text: str, labels: Sequence[str]) -> Order | Unreadable:
             return Unreadable(f"does not mention {label!r}")
         words = words.replace(option, " " + "|" * (len(option) - 2) + " ")
     return Order(tuple(sorted(labels, key=lambda label: place[label])))
+
+
+# ----------------------------------------------------------------------------------------------------- boxes and paths
+
+_GROUP = re.compile(r"[\[(]([^\[\]()]{1,200})[\])]")
+_COORDINATE = re.compile(r"\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+))\s*")
+
+
+def read_boxes(text: str) -> Boxes | Unreadable:
+    """Every bracketed group of four numbers, (x0, y0, x1, y1) with x0 <= x1 and y0 <= y1, in order."""
+    groups = _groups(text, 4)
+    if isinstance(groups, Unreadable):
+        return groups
+    boxes = tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in groups)
+    if any(x0 > x1 or y0 > y1 for x0, y0, x1, y1 in boxes):
+        return Unreadable("a box ends before it begins")
+    return Boxes(boxes)
+
+
+def read_path(text: str) -> Path2D | Unreadable:
+    """Every bracketed pair of numbers, (x, y), in order."""
+    groups = _groups(text, 2)
+    return groups if isinstance(groups, Unreadable) else Path2D(tuple((x, y) for x, y in groups))
+
+
+def _groups(text: str, size: int) -> list[list[float]] | Unreadable:
+    part = final_part(text)
+    if isinstance(part, Unreadable):
+        return part
+    found = []
+    for group in _GROUP.finditer(part):
+        numbers = [_COORDINATE.fullmatch(number) for number in group.group(1).split(",")]
+        if len(numbers) == size and all(numbers):
+            found.append([float(number.group(1)) for number in numbers if number is not None])
+    return found or Unreadable(f"no {size} numbers in brackets")

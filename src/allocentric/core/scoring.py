@@ -17,7 +17,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from allocentric.core.sphere import great_circle_rad
-from allocentric.core.types import Answer, Choice, Direction, FloatArray, Number, Order, Score, Text, Unreadable
+from allocentric.core.types import (
+    Answer,
+    Boxes,
+    Choice,
+    Direction,
+    FloatArray,
+    Number,
+    Order,
+    Path2D,
+    Score,
+    Text,
+    Unreadable,
+)
 
 MRA_CONFIDENCES: NDArray[np.float64] = np.linspace(0.5, 0.95, 10)
 """Confidence thresholds of VSI-Bench (arXiv 2412.14171, section 3), with the rounding of `linspace`."""
@@ -312,11 +324,53 @@ def segmentation_scores(ious: Sequence[float], thresholds: Sequence[float] = (0.
     return SegmentationScores(float(values.mean()), {limit: float((values >= limit).mean()) for limit in thresholds})
 
 
+# ------------------------------------------------------------------------------------------------------ boxes, paths
+
+Box: TypeAlias = tuple[float, float, float, float]
+"""Picture box (x0, y0, x1, y1)."""
+
+
+def box_iou(first_px: Box, second_px: Box) -> float:
+    """Intersection over union of two picture boxes, in [0, 1]; 0 where both are empty."""
+    width = min(first_px[2], second_px[2]) - max(first_px[0], second_px[0])
+    height = min(first_px[3], second_px[3]) - max(first_px[1], second_px[1])
+    common = max(width, 0.0) * max(height, 0.0)
+    union = sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in (first_px, second_px)) - common
+    return common / union if union > 0 else 0.0
+
+
+def mean_box_iou(predicted: Boxes, gold: Boxes) -> float:
+    """Mean IoU of the best one-to-one matching, over the larger number of boxes; 1 where neither has any."""
+    from scipy.optimize import linear_sum_assignment
+
+    count = max(len(predicted.boxes_px), len(gold.boxes_px))
+    if not predicted.boxes_px or not gold.boxes_px:
+        return float(count == 0)
+    ious = np.array([[box_iou(ours, theirs) for theirs in gold.boxes_px] for ours in predicted.boxes_px])
+    return float(ious[linear_sum_assignment(-ious)].sum() / count)
+
+
+def path_likeness(predicted: Path2D, gold: Path2D, *, threshold_m: float = 1.0) -> float:
+    """Normalised dynamic time warping (arXiv 1907.05446) of a path to the right one, in [0, 1]; 0 for no point.
+
+    Args:
+        predicted: Way points in order.
+        gold: The right ones, at least one.
+        threshold_m: Mean distance at which the score has fallen to 1 / e.
+    """
+    from allocentric.core.navigation import ndtw, pairwise_distances
+
+    if not predicted.points_m:
+        return 0.0
+    return ndtw(pairwise_distances(predicted.points_m, gold.points_m), threshold=threshold_m)
+
+
 # ------------------------------------------------------------------------------------------------------------ answers
 
 
 def score(answer: Answer | Unreadable, gold: Answer, *, option_count: int | None = None) -> Score:
-    """Worth of an answer: 1 or 0 for an option, a text or an order, mean relative accuracy for a number.
+    """Worth of an answer: 1 or 0 for an option, a text or an order, mean relative accuracy for a number, mean IoU for
+    boxes, likeness (`path_likeness`) for a path.
 
     An unreadable answer is worth 0 and stays unreadable in the score. Texts are compared without case and with single
     spaces. Orders score all or nothing (`kendall_tau` measures how far off one is).
@@ -343,4 +397,8 @@ def _worth(answer: Answer, gold: Answer) -> float:
             return float(" ".join(text.casefold().split()) == " ".join(target_text.casefold().split()))
         case (Choice(), Choice()) | (Order(), Order()):
             return float(answer == gold)
+        case Boxes(), Boxes():
+            return mean_box_iou(answer, gold)
+        case Path2D(), Path2D():
+            return path_likeness(answer, gold)
     raise TypeError(f"no score is defined for {answer!r} where {gold!r} is right")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from allocentric.core.types import Choice, Item, Number, Step
+from allocentric.core.types import Boxes, Choice, Item, Number, Order, Path2D, Step, Text
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -29,10 +29,21 @@ def training_text(item: Item) -> str:
 
 
 def short_answer(item: Item) -> str:
-    """The answer as a letter or a number."""
-    if isinstance(item.gold, Choice):
-        return _LETTERS[item.gold.index]
-    return f"{item.gold.value:g}" if isinstance(item.gold, Number) else str(item.gold)
+    """The answer as `core.parsing` reads it back: a letter, a number, words, labels, boxes or points."""
+    match item.gold:
+        case Choice(index):
+            return _LETTERS[index]
+        case Number(value, _):
+            return f"{value:g}"
+        case Text(text):
+            return text
+        case Order(labels):
+            return ", ".join(labels)
+        case Boxes(boxes_px):
+            return ", ".join("[" + ", ".join(f"{edge:g}" for edge in box) + "]" for box in boxes_px)
+        case Path2D(points_m):
+            return ", ".join(f"({x:g}, {y:g})" for x, y in points_m)
+    raise TypeError(f"no words for an answer like {item.gold!r}")
 
 
 def _spoken_answer(item: Item) -> str:

@@ -91,11 +91,13 @@ def build(settings: Settings, *, items: Mapping[str, Item]) -> Model:
 
 
 @dataclass(frozen=True, slots=True)
-class _Ready:
+class Ready:
     """A prompt with its pictures read."""
 
     prompt: Prompt
+    """What is asked."""
     conversation: list[dict[str, Any]]
+    """Messages as chat templates take them, with the pictures in them."""
     metadata: Any
     """`VideoMetadata` of the video, None where pictures are shown one by one."""
 
@@ -139,12 +141,11 @@ class _HuggingFace:
         return [responses[index] for index in range(len(batch))]
 
     def _is_video(self, prompt: Prompt) -> bool:
-        wanted = prompt.as_video if self._settings.as_video is None else self._settings.as_video
-        return wanted and bool(prompt.views)
+        return _shown_as_video(prompt, self._settings)
 
     def _answer_chunk(self, prompts: Mapping[int, Prompt]) -> dict[int, Response]:
         responses: dict[int, Response] = {}
-        ready: dict[int, _Ready] = {}
+        ready: dict[int, Ready] = {}
         for index, prompt in prompts.items():
             try:
                 ready[index] = self._prepare(prompt)
@@ -153,27 +154,12 @@ class _HuggingFace:
         answers = self._answer(list(ready.values())) if ready else []
         return responses | dict(zip(ready, answers, strict=True))
 
-    def _prepare(self, prompt: Prompt) -> _Ready:
-        pictures = [picture(view) for view in prompt.views]
-        metadata = None
-        content: list[dict[str, Any]]
+    def _prepare(self, prompt: Prompt) -> Ready:
         if self._is_video(prompt):
             self.require_video()
-            sizes = sorted({image.size for image in pictures})
-            if len(sizes) > 1:
-                raise DataError(f"the frames of a video have different sizes: {sizes[0]} and {sizes[1]}")
-            metadata = video_metadata(prompt.views, self._settings.video_fps)
-            content = [{"type": "video", "video": np.stack([np.asarray(image) for image in pictures])}]
-        else:
-            content = [{"type": "image", "image": image} for image in pictures]
-        system = prompt.system if prompt.system is not None else self._settings.system
-        conversation: list[dict[str, Any]] = []
-        if system is not None:
-            conversation.append({"role": "system", "content": [{"type": "text", "text": system}]})
-        conversation.append({"role": "user", "content": [*content, {"type": "text", "text": prompt.text}]})
-        return _Ready(prompt, conversation, metadata)
+        return conversation_of(prompt, self._settings)
 
-    def _answer(self, ready: list[_Ready]) -> list[Response]:
+    def _answer(self, ready: list[Ready]) -> list[Response]:
         """Answer a batch; one that fails is split, so that only the prompt at fault is lost."""
         outcome = self._attempt(ready)
         if isinstance(outcome, list):
@@ -185,7 +171,7 @@ class _HuggingFace:
         half = len(ready) // 2
         return self._answer(ready[:half]) + self._answer(ready[half:])
 
-    def _attempt(self, ready: list[_Ready]) -> list[Response] | str:
+    def _attempt(self, ready: list[Ready]) -> list[Response] | str:
         """Responses, or why there are none. The exception ends here, and with it what its frames keep in memory."""
         from jinja2 import TemplateError
 
@@ -200,7 +186,7 @@ class _HuggingFace:
         ) as error:  # RuntimeError: what torch raises when memory is short
             return _checkpoint.one_line(error)
 
-    def _run(self, ready: list[_Ready]) -> list[Response]:
+    def _run(self, ready: list[Ready]) -> list[Response]:
         import torch
 
         started = time.perf_counter()
@@ -225,25 +211,11 @@ class _HuggingFace:
                 "or smaller pictures"
             )
 
-    def encode(self, ready: Sequence[_Ready]) -> Any:
+    def encode(self, ready: Sequence[Ready]) -> Any:
         """Model inputs of a batch, padded on the left."""
-        options = dict(self._settings.processor)
-        options["text_kwargs"] = {"padding": True, "padding_side": "left"} | options.get("text_kwargs", {})
-        videos = [one.metadata for one in ready if one.metadata is not None]
-        if videos:
-            given = {"do_sample_frames": False, "video_metadata": videos}
-            options["videos_kwargs"] = options.get("videos_kwargs", {}) | given
-        return self._processor.apply_chat_template(
-            [one.conversation for one in ready],
-            add_generation_prompt=True,
-            tokenize=True,
-            return_dict=True,
-            return_tensors="pt",
-            processor_kwargs=options,
-            **self._settings.chat_template,
-        )
+        return encode(self._processor, ready, self._settings)
 
-    def _generation(self, ready: Sequence[_Ready]) -> dict[str, Any]:
+    def _generation(self, ready: Sequence[Ready]) -> dict[str, Any]:
         sampling = ready[0].prompt.sampling
         options: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
         options |= self._settings.generation
@@ -269,6 +241,64 @@ class _HuggingFace:
 
         if self._model.device.type == "cuda":
             torch.cuda.empty_cache()
+
+
+def of_checkpoint(settings: Settings, checkpoint: _checkpoint.Checkpoint) -> Model:
+    """A checkpoint that is in memory already, one in training say, as a model that answers prompts.
+
+    The pixel limits of the settings are put into its processor.
+    """
+    _limit_pixels(checkpoint, settings)
+    return _HuggingFace(settings, checkpoint)
+
+
+def conversation_of(prompt: Prompt, settings: Settings) -> Ready:
+    """A prompt as a conversation with its pictures: what evaluation and training both show.
+
+    Raises:
+        DataError: a picture can't be read, or the frames of a video differ in size or have no times.
+    """
+    pictures = [picture(view) for view in prompt.views]
+    metadata = None
+    content: list[dict[str, Any]]
+    if _shown_as_video(prompt, settings):
+        sizes = sorted({image.size for image in pictures})
+        if len(sizes) > 1:
+            raise DataError(f"the frames of a video have different sizes: {sizes[0]} and {sizes[1]}")
+        metadata = video_metadata(prompt.views, settings.video_fps)
+        content = [{"type": "video", "video": np.stack([np.asarray(image) for image in pictures])}]
+    else:
+        content = [{"type": "image", "image": image} for image in pictures]
+    system = prompt.system if prompt.system is not None else settings.system
+    conversation: list[dict[str, Any]] = []
+    if system is not None:
+        conversation.append({"role": "system", "content": [{"type": "text", "text": system}]})
+    conversation.append({"role": "user", "content": [*content, {"type": "text", "text": prompt.text}]})
+    return Ready(prompt, conversation, metadata)
+
+
+def encode(processor: Any, ready: Sequence[Ready], settings: Settings) -> Any:
+    """Model inputs of a batch, padded on the left, up to where the model begins to answer."""
+    options = dict(settings.processor)
+    options["text_kwargs"] = {"padding": True, "padding_side": "left"} | options.get("text_kwargs", {})
+    videos = [one.metadata for one in ready if one.metadata is not None]
+    if videos:
+        given = {"do_sample_frames": False, "video_metadata": videos}
+        options["videos_kwargs"] = options.get("videos_kwargs", {}) | given
+    return processor.apply_chat_template(
+        [one.conversation for one in ready],
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=True,
+        return_tensors="pt",
+        processor_kwargs=options,
+        **settings.chat_template,
+    )
+
+
+def _shown_as_video(prompt: Prompt, settings: Settings) -> bool:
+    wanted = prompt.as_video if settings.as_video is None else settings.as_video
+    return wanted and bool(prompt.views)
 
 
 class _GumbelNoise:

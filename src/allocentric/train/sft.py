@@ -1,0 +1,48 @@
+"""Supervised fine-tuning: a question as evaluation asks it, and loss on its answer alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from allocentric.core import config
+from allocentric.train.data import Collator
+from allocentric.train.work import Work, built, require_trl, watched
+
+
+class Settings(config.Settings):
+    """None beyond the recipe's own."""
+
+
+def trainer(work: Work, settings: Settings) -> Any:
+    """TRL's SFTTrainer over the recipe's items."""
+    del settings
+    require_trl()
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    asked = work.questions
+    tokenizer = work.checkpoint.processor.tokenizer
+    collator = Collator(
+        lambda index: work.encoder.example(asked.prompt(asked.items[index]), asked.answer(asked.items[index])),
+        ids=[item.id for item in asked.items],
+        pad_token_id=tokenizer.pad_token_id,
+        on_bad=work.recipe.on_bad_sample,
+    )
+    # The rows name items; the column `images` tells TRL that whatever else is needed is made by the collator.
+    rows = Dataset.from_dict({"index": range(len(asked.items)), "images": [[] for _ in asked.items]})
+    arguments = work.configure(SFTConfig, max_length=None, train_sampling_strategy=_order(work))
+    return built(
+        lambda: watched(SFTTrainer, work)(
+            model=work.checkpoint.model,
+            processing_class=work.checkpoint.processor,
+            args=arguments,
+            train_dataset=rows,
+            data_collator=collator,
+            peft_config=work.adapters(),
+            callbacks=work.callbacks,
+        )
+    )
+
+
+def _order(work: Work) -> str:
+    return "random" if work.recipe.shuffle else "sequential"

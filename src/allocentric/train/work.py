@@ -1,0 +1,280 @@
+"""What a stage builds its trainer from: checkpoint, data, arguments; and what every trainer of ours watches."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from allocentric.agents.models import _checkpoint, hf
+from allocentric.core import config
+from allocentric.core.catalog import STAGES
+from allocentric.core.config import resolved, settings_from_mapping
+from allocentric.core.errors import MissingPackageError, SettingsError, UserError, suggestion
+from allocentric.core.runlog import RunLog
+from allocentric.train.data import Encoder, PictureCheck, Questions, model_settings, questions
+from allocentric.train.recipe import LoraSettings, TrainRecipe
+
+_OURS = {
+    "output_dir", "max_steps", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps",
+    "learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay", "max_grad_norm", "gradient_checkpointing",
+    "bf16", "fp16", "seed", "data_seed", "logging_steps", "logging_strategy", "save_steps", "save_strategy",
+    "save_total_limit", "eval_strategy", "eval_steps", "report_to", "use_cpu", "remove_unused_columns",
+    "resume_from_checkpoint", "run_name", "disable_tqdm", "shuffle_dataset",
+}  # fmt: skip
+"""Arguments of trainers that the recipe sets under names of its own, or that would break a run folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A recipe with everything resolved."""
+
+    recipe: TrainRecipe
+    """As given."""
+    stage: str
+    """Entry of the stage catalog."""
+    stage_settings: config.Settings
+    """Of the stage."""
+    questions: Questions | None
+    """What is learnt from, where the recipe has data."""
+    held_out: Questions | None
+    """What is asked meanwhile."""
+    settings: dict[str, Any]
+    """Every setting in force, as JSON values; itself a recipe. Its hash names the run folder."""
+
+
+def plan(recipe: TrainRecipe) -> Job:
+    """Load the data and resolve every setting; no model is loaded.
+
+    Raises:
+        UserError: an unknown stage or setting (with a suggestion), data that can't be read, or the same item both
+            trained on and held out.
+    """
+    if not isinstance(recipe.stage.get("name"), str):
+        raise SettingsError(f"stage: expected a `name`{suggestion('', STAGES.names())}")
+    name = STAGES.resolve(recipe.stage["name"])
+    given = {key: value for key, value in recipe.stage.items() if key != "name"}
+    stage_settings = settings_from_mapping(STAGES.load(name).Settings, given, where=f"stage {name}")
+    learnt = None if recipe.data is None else questions(recipe.data, seed=recipe.seed)
+    held_out = None if recipe.held_out is None else questions(recipe.held_out.data, seed=recipe.seed)
+    if learnt is not None and held_out is not None:
+        both = {item.id for item in learnt.items} & {item.id for item in held_out.items}
+        if both:
+            raise SettingsError(f"{len(both)} held-out items are trained on, {min(both)} among them; use other splits")
+    return Job(
+        recipe=recipe,
+        stage=name,
+        stage_settings=stage_settings,
+        questions=learnt,
+        held_out=held_out,
+        settings={**resolved(recipe), "stage": {"name": name, **resolved(stage_settings)}},
+    )
+
+
+class Work:
+    """One process at work on a job: what it has loaded, and where it writes."""
+
+    def __init__(self, job: Job, folder: Path, log: RunLog | None) -> None:
+        """`log` is None in all processes but the first, which alone writes."""
+        self.job, self.recipe, self.folder, self.log = job, job.recipe, folder, log
+        self.callbacks: list[Any] = []
+
+    @property
+    def questions(self) -> Questions:
+        """The training data. SettingsError where the recipe has none."""
+        if self.job.questions is None:
+            raise SettingsError(f"the stage {self.job.stage} needs `data`")
+        return self.job.questions
+
+    @cached_property
+    def checkpoint(self) -> _checkpoint.Checkpoint:
+        """Model and processor, the frozen parts frozen."""
+        wanted = self.recipe.model
+        _checkpoint._check_device(self.recipe.device)
+        loaded = _checkpoint.load(
+            wanted.path,
+            revision=wanted.revision,
+            dtype=wanted.dtype,
+            device="cpu",  # the trainer moves it to where this process computes
+            attn_implementation=wanted.attn_implementation,
+        )
+        hf._limit_pixels(loaded, self.model_settings)
+        freeze(loaded.model, wanted.freeze)
+        return loaded
+
+    @cached_property
+    def model_settings(self) -> hf.Settings:
+        """How evaluation builds the prompts of this checkpoint."""
+        return model_settings(self.recipe.model)
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """Questions to tokens."""
+        most = getattr(self.checkpoint.model.config.get_text_config(), "max_position_embeddings", None)
+        return Encoder(self.checkpoint.processor, self.model_settings, context=most)
+
+    @cached_property
+    def check(self) -> PictureCheck:
+        """Watches the forward passes of the model from its first use on."""
+        return PictureCheck(self.checkpoint.model)
+
+    def configure(self, config_class: Any, **own: Any) -> Any:
+        """TRL's configuration: what the recipe says, what the stage says (`own`), then the recipe's `trainer`.
+
+        Raises:
+            SettingsError: `trainer` names a field that isn't there or has a name in the recipe, or TRL refuses.
+        """
+        known = {field.name for field in dataclasses.fields(config_class)}
+        for name in self.recipe.trainer:
+            if name not in known:
+                raise SettingsError(f"trainer: {config_class.__name__} has no field {name!r}{suggestion(name, known)}")
+            if name in _OURS or name in own:
+                raise SettingsError(f"trainer: {name} is set by the recipe or its stage under a name of its own")
+        try:
+            return config_class(**{**self._arguments(), **own, **self.recipe.trainer})
+        except (ValueError, TypeError) as error:
+            raise SettingsError(f"TRL refuses these settings: {_checkpoint.one_line(error)}") from None
+
+    def _arguments(self) -> dict[str, Any]:
+        recipe = self.recipe
+        return {
+            "output_dir": str(self.folder / "checkpoints"),
+            "max_steps": recipe.steps,
+            "per_device_train_batch_size": recipe.batch_size,
+            "gradient_accumulation_steps": recipe.accumulate,
+            "learning_rate": recipe.learning_rate,
+            "lr_scheduler_type": recipe.schedule if recipe.schedule != "constant" else "constant_with_warmup",
+            "warmup_steps": recipe.warmup_steps,
+            "weight_decay": recipe.weight_decay,
+            "max_grad_norm": recipe.max_grad_norm,
+            "gradient_checkpointing": recipe.checkpointing,
+            "bf16": recipe.precision == "bf16",
+            "seed": recipe.seed,
+            "logging_steps": recipe.log_every,
+            "logging_nan_inf_filter": False,
+            "save_strategy": "steps",
+            "save_steps": recipe.save_every,
+            "save_total_limit": recipe.keep,
+            "report_to": [] if recipe.tracker is None else [recipe.tracker.name],
+            "run_name": self.folder.name,
+            "use_cpu": recipe.device == "cpu",
+            "dataloader_pin_memory": recipe.device != "cpu",
+            "remove_unused_columns": False,
+            "disable_tqdm": True,
+        }
+
+    def adapters(self) -> Any:
+        """PEFT's configuration, None where all weights are trained."""
+        lora = self.recipe.model.lora
+        return None if lora is None else _adapters(self.checkpoint.model, lora)
+
+    def say(self, line: str) -> None:
+        """One line into log.txt, from the first process only."""
+        if self.log is not None:
+            self.log.say(line)
+
+    def keep(self, records: list[tuple[str, Mapping[str, Any]]]) -> None:
+        """Records into samples.jsonl, from the first process only."""
+        if self.log is not None and records:
+            self.log.append(records)
+
+
+def world() -> tuple[int, int]:
+    """Rank of this process and their number, as accelerate and torchrun tell."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+# ------------------------------------------------------------------------------------------------------------- parts
+
+
+def part_of(name: str) -> str:
+    """The part of a vision-language model that a parameter belongs to, by its name."""
+    if "merger" in name or "multi_modal_projector" in name or "connector" in name:
+        return "merger"
+    if "visual" in name or "vision_tower" in name or "vision_model" in name:
+        return "vision"
+    if "lm_head" in name:
+        return "head"
+    return "embeddings" if "embed_tokens" in name else "language"
+
+
+def freeze(model: Any, parts: tuple[str, ...]) -> None:
+    """Take parts out of training. UserError where a part has no weights of its own, or nothing is left."""
+    for part in parts:
+        mine = [parameter for name, parameter in model.named_parameters() if part_of(name) == part]
+        if not mine:
+            raise UserError(f"model.freeze: this checkpoint has no weights of its own in {part!r}")
+        for parameter in mine:
+            parameter.requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise UserError("model.freeze: every weight is frozen; there is nothing to train")
+
+
+def _adapters(model: Any, lora: LoraSettings) -> Any:
+    import torch
+
+    try:
+        from peft import LoraConfig
+    except ModuleNotFoundError:
+        raise MissingPackageError("peft", needed_for="model.lora", extra="train") from None
+    linear = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
+    targets = [name for name in linear if part_of(name) in lora.parts]
+    if not targets:
+        raise UserError(f"model.lora: this checkpoint has no linear layers in {', '.join(lora.parts)}")
+    return LoraConfig(
+        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, task_type="CAUSAL_LM"
+    )
+
+
+# ----------------------------------------------------------------------------------------------------------- watching
+
+
+def watched(base: Any, work: Work) -> Any:
+    """A trainer class of TRL's that stops at a loss that is no number, names the rows at hand and counts skips."""
+    import torch
+
+    check = work.check
+
+    class Watched(base):  # type: ignore[misc]
+        """See `watched`."""
+
+        def training_step(self, model: Any, inputs: Any, *rest: Any, **more: Any) -> Any:
+            loss = super().training_step(model, inputs, *rest, **more)
+            if not torch.isfinite(loss):
+                rows = ", ".join(check.item_ids) or "unknown items"
+                raise UserError(
+                    f"the loss is {loss.item()} at step {self.state.global_step + 1} ({rows}); the last checkpoint is "
+                    "intact: lower learning_rate or max_grad_norm in a new recipe that starts from it"
+                )
+            return loss
+
+        def compute_loss(self, model: Any, inputs: Any, *rest: Any, **more: Any) -> Any:
+            check.item_ids = inputs.pop("item_ids", check.item_ids)
+            skipped = inputs.pop("skipped", {})
+            for item_id, reason in skipped.items():
+                work.say(f"skipped item {item_id}: {reason}")
+            work.keep([(f"skipped/{item_id}", {"reason": reason}) for item_id, reason in skipped.items()])
+            return super().compute_loss(model, inputs, *rest, **more)
+
+    Watched.__name__ = base.__name__
+    return Watched
+
+
+def built(make: Callable[[], Any]) -> Any:
+    """What `make` makes; TRL's refusals become a SettingsError of one line."""
+    try:
+        return make()
+    except ValueError as error:
+        raise SettingsError(f"TRL refuses these settings: {_checkpoint.one_line(error)}") from None
+
+
+def require_trl() -> None:
+    """MissingPackageError where TRL is absent."""
+    try:
+        import trl  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(error.name or "trl", needed_for="training", extra="train") from None
