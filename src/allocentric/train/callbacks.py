@@ -169,7 +169,9 @@ class HeldOut(TrainerCallback):  # type: ignore[misc]
         ]
         self._work.keep([*answers, (f"held_out/{step:08d}", {"step": step, **means})])
         curves = {f"held_out/{name}": value for name, value in _flat(means).items()}
+        due = self.trainer.control.should_log  # which any call of `log` takes as done
         Trainer.log(self.trainer, curves)  # not the stage's own `log`, which empties its running means
+        self.trainer.control.should_log = due
         _table_to_tracker(self._work, step, answers)
 
 

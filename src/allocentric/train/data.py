@@ -282,12 +282,18 @@ class PictureCheck:
             return
         for kind, token in self._tokens.items():
             if token is not None:
-                grids = inputs.get(f"{kind}_grid_thw")
-                self._compare(kind, ids_BL == token, [] if grids is None else grids.prod(dim=1).tolist())
+                self._compare(kind, ids_BL == token, self._features(kind, inputs))
 
-    def _compare(self, kind: str, is_token_BL: Any, patches: list[int]) -> None:
+    def _features(self, kind: str, inputs: Mapping[str, Any]) -> list[int]:
+        """Features of each picture or video: from their grids, or counted where `generate` has encoded them before."""
+        encoded = (inputs.get("mm_encoder_outputs") or {}).get(kind)
+        if encoded is not None:
+            return [len(features) for features in encoded.pooler_output]
+        grids = inputs.get(f"{kind}_grid_thw")
+        return [] if grids is None else [count // self._merged for count in grids.prod(dim=1).tolist()]
+
+    def _compare(self, kind: str, is_token_BL: Any, features: list[int]) -> None:
         tokens_B = is_token_BL.sum(dim=1).tolist()
-        features = [count // self._merged for count in patches]
         if kind == "video":  # a video may be spread over many runs of tokens
             tokens_B, features_B = [sum(tokens_B)], [sum(features)]
         else:

@@ -79,6 +79,8 @@ def train(recipe: TrainRecipe, runs_dir: Path, progress: Progress | None = None)
 
 def _steps(work: Work, progress: Progress) -> int:
     """Train from the last complete checkpoint to the end and save the model; returns the updates made."""
+    from transformers import PrinterCallback
+
     from allocentric.train.callbacks import HeldOut, Recorder, last_complete, remove_cut_short
 
     checkpoints = work.folder / "checkpoints"
@@ -90,6 +92,7 @@ def _steps(work: Work, progress: Progress) -> int:
     if work.job.held_out is not None:
         work.callbacks.append(HeldOut(work, work.job.held_out))
     trainer = STAGES.load(work.job.stage).trainer(work, work.job.stage_settings)
+    trainer.remove_callback(PrinterCallback)  # standard output is for results
     _ = work.check  # from here on every forward pass is watched
     for callback in work.callbacks:
         callback.trainer = trainer

@@ -234,7 +234,10 @@ def _adapters(model: Any, lora: LoraSettings) -> Any:
 
 
 def watched(base: Any, work: Work) -> Any:
-    """A trainer class of TRL's that stops at a loss that is no number, names the rows at hand and counts skips."""
+    """A trainer class of TRL's that stops at a loss that is no number, names the rows at hand and counts skips.
+
+    The last two methods exist in trainers that draw completions.
+    """
     import torch
 
     check = work.check
@@ -259,6 +262,17 @@ def watched(base: Any, work: Work) -> Any:
                 work.say(f"skipped item {item_id}: {reason}")
             work.keep([(f"skipped/{item_id}", {"reason": reason}) for item_id, reason in skipped.items()])
             return super().compute_loss(model, inputs, *rest, **more)
+
+        def _generate_and_score_completions(self, inputs: Any) -> Any:
+            check.item_ids = [str(row.get("item", "")) for row in inputs]
+            return super()._generate_and_score_completions(inputs)
+
+        def _tokenize_prompts(self, prompts: Any) -> Any:
+            found = super()._tokenize_prompts(prompts)
+            names = check.item_ids if len(check.item_ids) == len(prompts) else [""] * len(prompts)
+            for name, ids in zip(names, found[0], strict=True):
+                work.encoder.require_room(name, len(ids), self.max_completion_length)
+            return found
 
     Watched.__name__ = base.__name__
     return Watched
