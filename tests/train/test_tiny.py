@@ -58,3 +58,33 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "is there already" in capsys.readouterr().err
     with pytest.raises(UserError, match="did you mean 'qwen3_vl'"):
         tiny.build(tmp_path / "b", "qwen3-vl")
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+@pytest.mark.parametrize("size", tiny.SIZES)
+def test_sizes_have_the_parameters_their_names_say(family: str, size: str) -> None:
+    import torch
+    from transformers import AutoModelForImageTextToText
+
+    config = tiny._config(family, tiny._tokenizer(tiny.FAMILIES[family]), tiny.SIZES[size])
+    with torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(config)
+    millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+    assert millions == pytest.approx(float(size.removesuffix("M")), rel=0.35)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_a_larger_model_reads_a_picture_and_answers(family: str, tmp_path: Path) -> None:
+    import numpy as np
+
+    from allocentric.agents.models import hf
+    from allocentric.core.types import Prompt, Sampling, View
+
+    folder = tiny.build(tmp_path / "m", family, size="5M")
+    picture = View(image=np.zeros((64, 64, 3), np.uint8))
+    prompt = Prompt(item_id="a", text="What?", views=(picture,), sampling=Sampling(max_new_tokens=2))
+    (response,) = hf.build(hf.Settings(path=str(folder)), items={}).generate([prompt])
+    assert response.error is None
+    with pytest.raises(UserError, match="unknown model size '5m'"):
+        tiny.build(tmp_path / "n", family, size="5m")

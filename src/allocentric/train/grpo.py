@@ -7,13 +7,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from allocentric.agents.models import _checkpoint, hf
+from allocentric.agents.models import hf
 from allocentric.core import config
 from allocentric.core.errors import DataError, MissingPackageError, SettingsError
-from allocentric.core.runlog import read_samples
-from allocentric.core.types import Sampling
 from allocentric.train.data import Questions
 from allocentric.train.rewards import Rewards, RewardSettings
+from allocentric.train.sampled import sampled_answers
 from allocentric.train.work import Work, built, require_trl, watched
 
 VISION_TOKENS = ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>")
@@ -108,7 +107,7 @@ def trainer(work: Work, settings: Settings) -> Any:
     if work.recipe.on_bad_sample == "skip":
         raise SettingsError("grpo can't leave a member out of a group; set on_bad_sample: stop")
     arguments = work.configure(GRPOConfig, **settings.arguments(work))
-    order = _order(work, settings.curriculum)
+    order = _order(work, settings)
     paid = Rewards(
         settings.rewards,
         items=asked.items,
@@ -159,13 +158,20 @@ def unwritten(tokenizer: Any) -> list[int]:
     return [known[token] for token in VISION_TOKENS if token in known]
 
 
-def _order(work: Work, curriculum: Curriculum | None) -> list[int]:
-    items = work.questions.items
+def _order(work: Work, settings: Settings) -> list[int]:
+    items, curriculum = work.questions.items, settings.curriculum
     if curriculum is None:
         return list(range(len(items)))
     if curriculum.order != "as_given" and work.recipe.shuffle:
         raise SettingsError(f"curriculum: the order {curriculum.order} needs shuffle: false")
-    means = difficulty(work, curriculum)
+    answers = sampled_answers(
+        work,
+        samples=curriculum.samples,
+        max_new_tokens=settings.max_new_tokens,
+        temperature=settings.temperature,
+        batch_size=curriculum.batch_size,
+    )
+    means = [sum(scores) / len(scores) for _, scores in answers]
     kept = [k for k, mean in enumerate(means) if curriculum.drop_below <= mean < curriculum.drop_from]
     if not kept:
         raise SettingsError(
@@ -177,38 +183,3 @@ def _order(work: Work, curriculum: Curriculum | None) -> list[int]:
         return kept
     sign = -1 if curriculum.order == "easy_first" else 1
     return sorted(kept, key=lambda k: (sign * means[k], k))
-
-
-def difficulty(work: Work, curriculum: Curriculum) -> list[float]:
-    """Mean score of sampled answers to every item, measured once per run folder (`difficulty/<item>`)."""
-    known = read_samples(work.folder)
-    asked = work.questions
-    settings: Any = work.job.stage_settings
-    loaded = work.checkpoint
-    answering = hf.of_checkpoint(
-        work.model_settings.model_copy(update={"batch_size": curriculum.batch_size}),
-        _checkpoint.Checkpoint(
-            model=loaded.model, processor=loaded.processor, video=loaded.video, no_video=loaded.no_video
-        ),
-    )
-    means = []
-    for item in asked.items:
-        key = f"difficulty/{item.id}"
-        if key not in known:
-            prompts = [
-                asked.prompt(
-                    item,
-                    Sampling(
-                        max_new_tokens=settings.max_new_tokens,
-                        temperature=settings.temperature,
-                        seed=work.recipe.seed * 1000 + k,
-                    ),
-                )
-                for k in range(curriculum.samples)
-            ]
-            texts = [response.text for response in answering.generate(prompts)]
-            scores = [asked.score(item, text).value or 0.0 for text in texts]
-            known[key] = {"mean": sum(scores) / len(scores), "texts": texts}
-            work.keep([(key, known[key])])
-        means.append(float(known[key]["mean"]))
-    return means

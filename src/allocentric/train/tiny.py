@@ -3,7 +3,7 @@
 They answer nonsense in milliseconds on a CPU, and everything that loads, serves, trains or scores the real families
 takes the same path with them: safetensors, a byte-level BPE tokenizer, a chat template and the processors' files.
 
-    python -m allocentric.train.tiny FOLDER --family qwen3_vl
+    python -m allocentric.train.tiny FOLDER --family qwen3_vl --size 5M
 """
 
 from __future__ import annotations
@@ -20,12 +20,46 @@ from typing import Any
 
 from allocentric.core.errors import MissingPackageError, UserError, suggestion
 
-_HIDDEN = 64
-_HEADS = 4
-_KEY_VALUE_HEADS = 2
-_HEAD_DIM = _HIDDEN // _HEADS
-_MROPE_SECTION = [4, 2, 2]
-"""Rotary pairs of time, row and column; they sum to half a head."""
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Widths and depths of a model; parameters are counted with the tokenizer's some 520 tokens."""
+
+    hidden: int
+    """Width of the language model."""
+    layers: int
+    """Of the language model."""
+    heads: int
+    """Of the language model."""
+    key_value_heads: int
+    """Heads of keys and values."""
+    vision_hidden: int
+    """Width of the vision tower."""
+    vision_layers: int
+    """Of the vision tower."""
+    vision_heads: int
+    """Of the vision tower."""
+
+    @property
+    def head_dim(self) -> int:
+        """Width of a head of the language model."""
+        return self.hidden // self.heads
+
+    @property
+    def mrope_section(self) -> list[int]:
+        """Rotary pairs of time, row and column; they sum to half a head."""
+        return [self.head_dim // 4, self.head_dim // 8, self.head_dim // 8]
+
+
+SIZES: dict[str, Size] = {
+    "0.2M": Size(64, 2, 4, 2, 32, 2, 2),
+    "1M": Size(128, 4, 4, 2, 64, 4, 2),
+    "5M": Size(256, 6, 4, 2, 128, 4, 4),
+    "20M": Size(512, 6, 8, 4, 256, 6, 4),
+    "50M": Size(640, 10, 10, 5, 320, 8, 5),
+}
+"""By name, which says the number of parameters roughly: 0.2 to 50 million."""
+SMALLEST = "0.2M"
 _VOCABULARY = 512
 _SPECIAL_TOKENS = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>",
@@ -87,7 +121,7 @@ class Family:
 
 
 _HALF = (0.5, 0.5, 0.5)
-_ROPE: dict[str, Any] = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": _MROPE_SECTION}
+_ROPE: dict[str, Any] = {"rope_type": "default", "rope_theta": 10000.0}
 _INTERLEAVED: dict[str, Any] = _ROPE | {"mrope_interleaved": True}
 
 FAMILIES: dict[str, Family] = {
@@ -98,7 +132,7 @@ FAMILIES: dict[str, Family] = {
         mean=(0.48145466, 0.4578275, 0.40821073),
         std=(0.26862954, 0.26130258, 0.27577711),
         default_system=True,
-        vision={"window_size": 56, "fullatt_block_indexes": [1], "tokens_per_second": 2},
+        vision={"window_size": 56, "tokens_per_second": 2},
         text={"rope_parameters": _ROPE},
     ),
     "qwen3_vl": Family(
@@ -109,7 +143,7 @@ FAMILIES: dict[str, Family] = {
         std=_HALF,
         default_system=False,
         vision={"num_position_embeddings": 64, "deepstack_visual_indexes": [0]},
-        text={"rope_parameters": _INTERLEAVED, "head_dim": _HEAD_DIM},
+        text={"rope_parameters": _INTERLEAVED},
     ),
     "qwen3_5": Family(
         processor="Qwen3VLProcessor",
@@ -121,10 +155,7 @@ FAMILIES: dict[str, Family] = {
         vision={"num_position_embeddings": 64},
         text={
             "rope_parameters": _INTERLEAVED | {"partial_rotary_factor": 1.0},
-            "head_dim": _HEAD_DIM,
             "layer_types": ["linear_attention", "full_attention"],
-            "linear_key_head_dim": _HEAD_DIM,
-            "linear_value_head_dim": _HEAD_DIM,
             "linear_num_key_heads": 2,
             "linear_num_value_heads": 4,
         },
@@ -132,7 +163,7 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-def build(folder: Path, family: str, seed: int = 0) -> Path:
+def build(folder: Path, family: str, seed: int = 0, size: str = SMALLEST) -> Path:
     """Write a tiny model of `family` to `folder`, as `save_pretrained` writes a real one; returns the folder.
 
     The same family, seed and package versions give the same bytes, so a folder that holds this very model is left as
@@ -142,17 +173,20 @@ def build(folder: Path, family: str, seed: int = 0) -> Path:
         folder: Must be new or empty, or hold this model.
         family: A key of `FAMILIES`.
         seed: Of the weights.
+        size: A key of `SIZES`.
 
     Raises:
-        UserError: unknown family, or the folder holds something else.
+        UserError: unknown family or size, or the folder holds something else.
         MissingPackageError: torch or transformers is absent.
     """
     if family not in FAMILIES:
         raise UserError(f"unknown model family {family!r}" + suggestion(family, FAMILIES))
+    if size not in SIZES:
+        raise UserError(f"unknown model size {size!r}" + suggestion(size, SIZES))
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
         made = Path(scratch) / folder.name
-        _write(made, family, seed)
+        _write(made, family, seed, SIZES[size])
         if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
             made.replace(folder)
         elif not _same_files(made, folder):
@@ -160,7 +194,7 @@ def build(folder: Path, family: str, seed: int = 0) -> Path:
     return folder
 
 
-def _write(folder: Path, family: str, seed: int) -> None:
+def _write(folder: Path, family: str, seed: int, size: Size) -> None:
     try:
         import torch
         from transformers import AutoModelForImageTextToText
@@ -172,7 +206,7 @@ def _write(folder: Path, family: str, seed: int) -> None:
     _save_processors(folder, FAMILIES[family])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = AutoModelForImageTextToText.from_config(_config(family, tokenizer), dtype=torch.float32)
+        model = AutoModelForImageTextToText.from_config(_config(family, tokenizer, size), dtype=torch.float32)
     model.generation_config = _generation_config(tokenizer)
     model.save_pretrained(folder)
 
@@ -186,7 +220,7 @@ def _same_files(first: Path, second: Path) -> bool:
     return filecmp.cmpfiles(first, second, names, shallow=False)[0] == names
 
 
-def _config(family: str, tokenizer: Any) -> Any:
+def _config(family: str, tokenizer: Any, size: Size = SIZES[SMALLEST]) -> Any:
     from transformers import AutoConfig
 
     spec = FAMILIES[family]
@@ -201,28 +235,36 @@ def _config(family: str, tokenizer: Any) -> Any:
     }
     text = {
         "vocab_size": len(tokenizer),
-        "hidden_size": _HIDDEN,
-        "intermediate_size": 2 * _HIDDEN,
-        "num_hidden_layers": 2,
-        "num_attention_heads": _HEADS,
-        "num_key_value_heads": _KEY_VALUE_HEADS,
+        "hidden_size": size.hidden,
+        "intermediate_size": 2 * size.hidden,
+        "num_hidden_layers": size.layers,
+        "num_attention_heads": size.heads,
+        "num_key_value_heads": size.key_value_heads,
         "max_position_embeddings": 65536,
         "bos_token_id": None,
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
         **spec.text,
+        "rope_parameters": spec.text["rope_parameters"] | {"mrope_section": size.mrope_section},
     }
+    if family != "qwen2_5_vl":
+        text["head_dim"] = size.head_dim
+    if "layer_types" in spec.text:
+        text |= {"linear_key_head_dim": size.head_dim, "linear_value_head_dim": size.head_dim}
+        text["layer_types"] = (spec.text["layer_types"] * size.layers)[: size.layers]
     vision = {
-        "depth": 2,
-        "hidden_size": _HIDDEN // 2,
-        "intermediate_size": _HIDDEN,
-        "num_heads": 2,
+        "depth": size.vision_layers,
+        "hidden_size": size.vision_hidden,
+        "intermediate_size": 2 * size.vision_hidden,
+        "num_heads": size.vision_heads,
         "patch_size": spec.patch_size,
         "spatial_merge_size": 2,
         "temporal_patch_size": 2,
-        "out_hidden_size": _HIDDEN,
+        "out_hidden_size": size.hidden,
         **spec.vision,
     }
+    if family == "qwen2_5_vl":
+        vision["fullatt_block_indexes"] = [size.vision_layers - 1]
     return AutoConfig.for_model(family, text_config=text, vision_config=vision, **special)
 
 
@@ -305,20 +347,21 @@ def _corpus() -> Iterator[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line: `FOLDER --family NAME|all --seed N`; `all` writes FOLDER/NAME for every family."""
+    """The command line: `FOLDER --family NAME|all --size 0.2M --seed N`; `all` writes FOLDER/NAME for every family."""
     parser = argparse.ArgumentParser(
         prog="python -m allocentric.train.tiny", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("folder", type=Path, help="where to write; new, empty, or this very model's")
     parser.add_argument("--family", choices=[*FAMILIES, "all"], default="all", help="which architecture")
+    parser.add_argument("--size", choices=list(SIZES), default=SMALLEST, help="parameters, roughly")
     parser.add_argument("--seed", type=int, default=0, help="of the weights")
     options = parser.parse_args(arguments)
     try:
         if options.family == "all":
             for family in FAMILIES:
-                print(build(options.folder / family, family, options.seed))
+                print(build(options.folder / family, family, options.seed, options.size))
         else:
-            print(build(options.folder, options.family, options.seed))
+            print(build(options.folder, options.family, options.seed, options.size))
     except UserError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -1,0 +1,64 @@
+"""Every recipe of configs/train resolves and builds its trainer on a tiny model of its family."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+pytest.importorskip("trl")
+
+from allocentric.core.catalog import STAGES
+from allocentric.core.config import settings_from_mapping
+from allocentric.train.recipe import TrainRecipe
+from allocentric.train.work import Work, plan
+
+FOLDER = Path(__file__).resolve().parents[2] / "configs" / "train"
+RECIPES = sorted(FOLDER.glob("*.yaml"))
+
+
+def shrunk(values: dict[str, Any], items: Path, models: dict[str, Path]) -> dict[str, Any]:
+    """The recipe on this machine: a tiny model of its family, small pictures, one CPU process; all else as it is."""
+    name = values["model"]["path"].lower()
+    family = "qwen3_vl" if "qwen3-vl" in name or "qwen3_vl" in name else "qwen2_5_vl"
+    values["model"] |= {"path": str(models[family]), "attn_implementation": None}
+    values |= {"device": "cpu", "processes": 1, "precision": "fp32", "tracker": None, "held_out": None}
+    if values["stage"].get("vllm"):
+        values["stage"]["vllm"] = "off"
+    generations = values["stage"].get("generations", 1)
+    values["batch_size"] = max(values.get("batch_size", 1), generations)
+    if "curriculum" in values["stage"]:
+        values["stage"]["curriculum"] = None
+    if values["stage"]["name"] == "dpo":
+        values["stage"] |= {"samples": 2, "best_from": 1e-9, "worst_to": 0.0, "temperature": 1.0}
+    if "data" in values:
+        values["data"] = {"items": str(items), "answer": values["data"].get("answer", "short"), "frames": {"count": 2}}
+    return values
+
+
+def test_there_are_recipes() -> None:
+    assert len(RECIPES) >= 8
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_is_valid(path: Path) -> None:
+    recipe = settings_from_mapping(TrainRecipe, yaml.safe_load(path.read_text()), where=path.name)
+    stage = {key: value for key, value in recipe.stage.items() if key != "name"}
+    settings_from_mapping(STAGES.load(recipe.stage["name"]).Settings, stage, where=path.name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", [path for path in RECIPES if "dpo" not in path.stem], ids=lambda path: path.stem)
+def test_a_recipe_builds_its_trainer(
+    path: Path, items_file: Path, tiny_models: dict[str, Path], tmp_path: Path
+) -> None:
+    torch.set_num_threads(1)
+    values = shrunk(yaml.safe_load(path.read_text()), items_file, tiny_models)
+    work = Work(plan(settings_from_mapping(TrainRecipe, values, where=path.name)), tmp_path, None)
+    trainer = STAGES.load(work.job.stage).trainer(work, work.job.stage_settings)
+    assert trainer.args.learning_rate == values["learning_rate"]
+    assert trainer.args.max_steps == values["steps"]
+    assert next(iter(trainer.get_train_dataloader()))
