@@ -3,7 +3,9 @@
 The contract (TRL 1.16): an instance is made once and reset often, `reset(**row)` returns content blocks that join the
 prompt, every other public method is a tool with types and a docstring, a tool returns content blocks with pictures,
 `get_reward` scores the finished episode. There is no signal that an episode is over, so a tool that is called then
-raises ValueError, which the model reads. One group of completions plays one task: rows say which.
+raises ValueError, which the model reads. One group of completions plays one task: rows say which. The classes with
+Text in their names have one tool, `act`, that takes all a model wrote, for models that call nothing and answer
+`<think>...</think><answer>rotate(-45,0)</answer>`.
 
     from allocentric.train.environments import search_factory, search_rows
     GRPOTrainer(..., environment_factory=search_factory(folder), train_dataset=Dataset.from_list(search_rows(folder)))
@@ -22,15 +24,18 @@ from PIL import Image as PillowImage
 
 from allocentric.agents.actions_text import HeadAction
 from allocentric.agents.actions_walk import WalkAction, WalkKind
-from allocentric.agents.adapters import Adapter, HeadAdapter, WalkAdapter
+from allocentric.agents.adapters import Adapter, Form, HeadAdapter, WalkAdapter
 from allocentric.core.errors import DataError
-from allocentric.core.types import Image
+from allocentric.core.sphere import great_circle_rad
+from allocentric.core.types import Image, Unreadable
 from allocentric.envs.errors import EpisodeOverError
 from allocentric.envs.explore import Explore
 from allocentric.envs.panorama_search import PanoramaSearch
 
 Block = dict[str, Any]
 """{"type": "text", "text": ...} or {"type": "image", "image": PIL picture}."""
+OVER = "The episode is over"
+"""In the last thing an episode says, and in what it says to any call after that."""
 
 
 class _Episodes:
@@ -41,33 +46,75 @@ class _Episodes:
         self._clear()
 
     def _clear(self) -> None:
-        self._turns, self._reward = 0, 0.0
+        self._turns, self._malformed, self._reward = 0, 0, 0.0
         self._over = True
         self._info: dict[str, Any] = {}
+        self._first_distance: float | None = None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the episode ended well."""
+        return bool(self._info.get("success", False))
+
+    @property
+    def well_formed(self) -> bool:
+        """Whether anything was done, and every turn was an action that could be carried out."""
+        return self._turns > 0 and self._malformed == 0
+
+    @property
+    def progress(self) -> float:
+        """Share of the first distance to the goal that is behind, in [-1, 1]; 0 where there is no distance."""
+        now = self._distance()
+        if self._first_distance is None or now is None or self._first_distance <= 0:
+            return 0.0
+        return max(-1.0, min(1.0, (self._first_distance - now) / self._first_distance))
+
+    def _distance(self) -> float | None:
+        """From where it stands or looks to the goal."""
+        distance = self._info.get("distance_m")
+        return None if distance is None else float(distance)
 
     def _begin(self, seed: int | None, options: dict[str, Any] | None) -> list[Block]:
         self._clear()
         observation, self._info = self._env.reset(seed=seed, options=options)
         self._over = False
+        self._first_distance = self._distance()
         instruction = f"Instruction: {self._adapter.instruction(observation)}"
         return self._blocks(observation, instruction)
 
     def _act(self, action: Any) -> list[Block]:
         if self._over:
-            raise ValueError("The episode is over; make no further calls.")
+            raise ValueError(f"{OVER}; make no further calls.")
         try:
             observation, reward, terminated, truncated, self._info = self._env.step(action)
         except EpisodeOverError as error:
             raise ValueError(str(error)) from None
         self._turns += 1
+        self._malformed += not self._info.get("valid", True)
         self._reward += float(reward)
-        limit = self._max_turns is not None and self._turns >= self._max_turns
-        self._over = bool(terminated or truncated or limit)
+        self._over = bool(terminated or truncated or self._spent())
         if terminated:
-            return [_text("Noted. The episode is over.")]
+            return [_text(f"Noted. {OVER}.")]
         if self._over:
-            return [_text("There are no turns left. The episode is over.")]
+            return [_text(f"There are no turns left. {OVER}.")]
         return self._blocks(observation, self._adapter.feedback(self._info))
+
+    def _spent(self) -> bool:
+        return self._max_turns is not None and self._turns >= self._max_turns
+
+    def _act_text(self, text: str) -> list[Block]:
+        """Carry out what a text says; one that can't be read spends a turn and is told so."""
+        reading = self._adapter.read(text)
+        if not isinstance(reading, Unreadable):
+            return self._act(reading.action)
+        if self._over:
+            raise ValueError(f"{OVER}; make no further calls.")
+        said = [_text(f"Not understood: {reading.reason}.")]
+        if self._adapter.idle is not None:
+            return [*said, *self._act(self._adapter.idle)]
+        self._turns, self._malformed = self._turns + 1, self._malformed + 1
+        self._over = self._spent()
+        return [_text(f"There are no turns left. {OVER}.")] if self._over else said
 
     def _blocks(self, observation: Any, first: str) -> list[Block]:
         words = " ".join(part for part in (first, self._adapter.state(observation)) if part)
@@ -75,13 +122,16 @@ class _Episodes:
         return [picture, _text(words)] if words else [picture]
 
 
-class SearchTools(_Episodes):
-    """Search in panoramas for TRL; make it with `search_factory`."""
+class _Search(_Episodes):
+    """Episodes of search in panoramas."""
 
-    def __init__(self, folder: Path | str, *, max_turns: int | None = None, **settings: Any) -> None:
-        """One environment of its own, with the settings of `PanoramaSearch`."""
-        env = PanoramaSearch(folder, **settings)
-        super().__init__(env, HeadAdapter(form="tools"), max_turns)
+    def __init__(self, folder: Path | str, adapter: HeadAdapter, max_turns: int | None, settings: Any) -> None:
+        super().__init__(PanoramaSearch(folder, **settings), adapter, max_turns)
+
+    def _distance(self) -> float:
+        """Angle between where the head looks and the middle of the target, in radians."""
+        env = cast(PanoramaSearch, self._env)
+        return float(great_circle_rad(tuple(env.protocol.heading), tuple(env.target())))
 
     def reset(self, task: int | None = None, **row: Any) -> list[Block]:
         """Begin the task of a row, whatever was played before; DataError where the row names none."""
@@ -89,6 +139,36 @@ class SearchTools(_Episodes):
         if number is None:
             raise DataError("a row needs the number of its `task`, so that one group plays one task")
         return self._begin(int(number), {"task": int(number)})
+
+
+class SearchText(_Search):
+    """Search in panoramas for models that write their actions."""
+
+    def __init__(
+        self, folder: Path | str, *, max_turns: int | None = None, version: str = "strict-v1", **settings: Any
+    ) -> None:
+        """One environment of its own, with the settings of `PanoramaSearch`; `version` of the reader of texts."""
+        super().__init__(folder, HeadAdapter(form="text", version=version), max_turns, settings)
+
+    def act(self, text: str) -> list[Block]:
+        """
+        Carry out what was written.
+
+        Args:
+            text: All of it.
+
+        Returns:
+            The new view and heading, or that the episode is over.
+        """
+        return self._act_text(text)
+
+
+class SearchTools(_Search):
+    """Search in panoramas for TRL; make it with `search_factory`."""
+
+    def __init__(self, folder: Path | str, *, max_turns: int | None = None, **settings: Any) -> None:
+        """One environment of its own, with the settings of `PanoramaSearch`."""
+        super().__init__(folder, HeadAdapter(form="tools"), max_turns, settings)
 
     def rotate(self, yaw: float, pitch: float) -> list[Block]:
         """
@@ -126,13 +206,13 @@ class SearchTools(_Episodes):
         return cast(HeadAdapter, self._adapter).reading(action).action
 
 
-class ExploreTools(_Episodes):
-    """Walking in scenes for TRL; make it with `explore_factory`."""
+class _Walk(_Episodes):
+    """Episodes of walking."""
 
-    def __init__(self, *, max_turns: int | None = None, **settings: Any) -> None:
-        """One environment of its own, with the arguments of `Explore`."""
+    def __init__(self, form: Form, version: str, max_turns: int | None, settings: Any) -> None:
         env = Explore(**settings)
-        super().__init__(env, WalkAdapter(form="tools", questions=env.settings.task == "question"), max_turns)
+        adapter = WalkAdapter(form=form, version=version, questions=env.settings.task == "question")
+        super().__init__(env, adapter, max_turns)
 
     def reset(self, seed: int | None = None, **row: Any) -> list[Block]:
         """Begin the episode of a row's seed; DataError where the row has none."""
@@ -140,6 +220,34 @@ class ExploreTools(_Episodes):
         if number is None:
             raise DataError("a row needs the `seed` of its episode, so that one group plays one episode")
         return self._begin(int(number), None)
+
+
+class ExploreText(_Walk):
+    """Walking for models that write their actions."""
+
+    def __init__(self, *, max_turns: int | None = None, version: str = "strict-v1", **settings: Any) -> None:
+        """One environment of its own, with the arguments of `Explore`; `version` of the reader of texts."""
+        super().__init__("text", version, max_turns, settings)
+
+    def act(self, text: str) -> list[Block]:
+        """
+        Carry out what was written.
+
+        Args:
+            text: All of it.
+
+        Returns:
+            What is before you then, or that the episode is over.
+        """
+        return self._act_text(text)
+
+
+class ExploreTools(_Walk):
+    """Walking in scenes for TRL; make it with `explore_factory`."""
+
+    def __init__(self, *, max_turns: int | None = None, **settings: Any) -> None:
+        """One environment of its own, with the arguments of `Explore`."""
+        super().__init__("tools", "strict-v1", max_turns, settings)
 
     def forward(self) -> list[Block]:
         """
