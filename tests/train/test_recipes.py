@@ -20,7 +20,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "configs" / "train"
 RECIPES = sorted(FOLDER.glob("*.yaml"))
 
 
-def shrunk(values: dict[str, Any], items: Path, models: dict[str, Path]) -> dict[str, Any]:
+def shrunk(values: dict[str, Any], items: Path, models: dict[str, Path], panoramas: Path) -> dict[str, Any]:
     """The recipe on this machine: a tiny model of its family, small pictures, one CPU process; all else as it is."""
     name = values["model"]["path"].lower()
     family = "qwen3_vl" if "qwen3-vl" in name or "qwen3_vl" in name else "qwen2_5_vl"
@@ -32,8 +32,8 @@ def shrunk(values: dict[str, Any], items: Path, models: dict[str, Path]) -> dict
     values["batch_size"] = max(values.get("batch_size", 1), generations)
     if "curriculum" in values["stage"]:
         values["stage"]["curriculum"] = None
-    if values["stage"]["name"] == "dpo":
-        values["stage"] |= {"samples": 2, "best_from": 1e-9, "worst_to": 0.0, "temperature": 1.0}
+    if values["stage"]["name"] == "turns":
+        values["stage"] |= {"folder": str(panoramas), "settings": {"width_px": 64, "height_px": 36}}
     if "data" in values:
         values["data"] = {"items": str(items), "answer": values["data"].get("answer", "short"), "frames": {"count": 2}}
     return values
@@ -53,10 +53,10 @@ def test_a_recipe_is_valid(path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("path", [path for path in RECIPES if "dpo" not in path.stem], ids=lambda path: path.stem)
 def test_a_recipe_builds_its_trainer(
-    path: Path, items_file: Path, tiny_models: dict[str, Path], tmp_path: Path
+    path: Path, items_file: Path, tiny_models: dict[str, Path], panorama_folder: Path, tmp_path: Path
 ) -> None:
     torch.set_num_threads(1)
-    values = shrunk(yaml.safe_load(path.read_text()), items_file, tiny_models)
+    values = shrunk(yaml.safe_load(path.read_text()), items_file, tiny_models, panorama_folder)
     work = Work(plan(settings_from_mapping(TrainRecipe, values, where=path.name)), tmp_path, None)
     trainer = STAGES.load(work.job.stage).trainer(work, work.job.stage_settings)
     assert trainer.args.learning_rate == values["learning_rate"]

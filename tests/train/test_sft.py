@@ -36,7 +36,7 @@ def test_a_run_leaves_a_checkpoint_curves_and_answers(recipe_of: Any, items_file
     result = train(recipe, tmp_path)
     curve = losses(result.folder)
     assert len(curve) == 4
-    assert curve[-1] < 0.8 * curve[0]
+    assert curve[-1] < curve[0] - 0.3
     # Held-out questions before the first step, every third, and after the last; each answer with its score.
     assert [row["step"] for row in result.results["held_out"]] == [0, 3, 4]
     kept = read_samples(result.folder)
