@@ -49,10 +49,10 @@ def test_a_text_is_an_action_and_one_that_cannot_be_read_spends_a_turn(panorama_
     assert not env.succeeded
     assert not env.well_formed  # nothing is done yet
     env.act("<think></think><answer>rotate(60,0)</answer>")
-    away = env.progress
+    assert env.progress == pytest.approx(-60 / 180, abs=0.01)  # the target is straight ahead at first
     env.reset(task=0)
     env.act("<think></think><answer>rotate(5,0)</answer>")
-    assert away < 0
+    assert env.progress == pytest.approx(-5 / 180, abs=0.01)
     assert env.well_formed
 
 
@@ -88,7 +88,8 @@ def test_episodes_are_played_to_their_end_and_learnt_from(
         ids = inputs["input_ids"]
         given.append(int((ids == made.model.config.image_token_id).sum()))
         turn = len(drawn)
-        lines = [good, bad] if len(ids) == 2 else [bad]
+        # A text that can't be read spends a turn; a text without a call ends the episode.
+        lines = [good, bad] if len(ids) == 2 else [bad if protocol == "text" else good]
         said = [made._tokenizer.encode(f"{line[min(turn, len(line) - 1)]}<|im_end|>") for line in lines]
         drawn.append([len(one) for one in said])
         width = max(map(len, said))

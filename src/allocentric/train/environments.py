@@ -63,11 +63,15 @@ class _Episodes:
 
     @property
     def progress(self) -> float:
-        """Share of the first distance to the goal that is behind, in [-1, 1]; 0 where there is no distance."""
+        """How much nearer the goal is than at first, over `_scale`, in [-1, 1]; 0 where there is no distance."""
         now = self._distance()
-        if self._first_distance is None or now is None or self._first_distance <= 0:
+        if self._first_distance is None or now is None or self._scale() <= 0:
             return 0.0
-        return max(-1.0, min(1.0, (self._first_distance - now) / self._first_distance))
+        return max(-1.0, min(1.0, (self._first_distance - now) / self._scale()))
+
+    def _scale(self) -> float:
+        """The way to the goal from the start."""
+        return self._first_distance or 0.0
 
     def _distance(self) -> float | None:
         """From where it stands or looks to the goal."""
@@ -132,6 +136,10 @@ class _Search(_Episodes):
         """Angle between where the head looks and the middle of the target, in radians."""
         env = cast(PanoramaSearch, self._env)
         return float(great_circle_rad(tuple(env.protocol.heading), tuple(env.target())))
+
+    def _scale(self) -> float:
+        """Half a turn, as in H*."""
+        return math.pi
 
     def reset(self, task: int | None = None, **row: Any) -> list[Block]:
         """Begin the task of a row, whatever was played before; DataError where the row names none."""

@@ -31,8 +31,8 @@ class EpisodeRewards(config.Settings):
     format: float = 0.0
     """1 where every turn was an action that could be carried out."""
     distance: float = 0.0
-    """Share of the first distance to the goal that is behind at the end, in [-1, 1]: the angle from the head to the
-    target, or the way to the goal."""
+    """How much nearer the goal is at the end than at first, in [-1, 1]: the angle from the head to the target over half
+    a turn, or the way to the goal over what it was."""
 
     @model_validator(mode="after")
     def _some(self) -> EpisodeRewards:
