@@ -27,7 +27,7 @@ from allocentric.core.scoring import (
     visor,
     visor_relation_holds,
 )
-from allocentric.core.types import Choice, Direction, Number, Order, Path2D, Text, Unreadable
+from allocentric.core.types import Choice, Direction, Number, Order, Span, Text, Unreadable
 
 
 @pytest.mark.parametrize(("name", "mean"), [("vsc_10mins", 42.0), ("vsc_repeat5_10mins", 0.0)])
@@ -133,7 +133,7 @@ def test_other_kinds_are_refused() -> None:
     with pytest.raises(TypeError, match="no score"):
         score(Choice(1), Number(1.0))
     with pytest.raises(TypeError, match="no score"):
-        score(Path2D(()), Path2D(()))
+        score(Span(0.0, 1.0), Span(0.0, 1.0))
     with pytest.raises(TypeError, match="no score"):
         score(Number(100.0, "cm"), Number(1.0, "m"))
 

@@ -71,7 +71,7 @@ class Rewards:
             group: Completions of one prompt, which follow each other.
         """
         self._settings, self._items, self._score, self._tags, self._group = settings, items, score, tags, group
-        every = {"correct": self.correct, "format": self.format, "length": self.length}
+        every: dict[str, Reward] = {"correct": self.correct, "format": self.format, "length": self.length}
         chosen = {name: function for name, function in every.items() if getattr(settings, name)}
         self.functions: list[Reward] = list(chosen.values())
         """In the order of `weights`."""

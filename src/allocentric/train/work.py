@@ -236,9 +236,10 @@ def _adapters(model: Any, lora: LoraSettings) -> Any:
 def watched(base: Any, work: Work) -> Any:
     """A trainer class of TRL's that stops at a loss that is no number, names the rows at hand and counts skips.
 
-    The last two methods exist in trainers that draw completions.
+    The last two methods are called by trainers that draw completions.
     """
     import torch
+    from transformers import PreTrainedModel
 
     check = work.check
 
@@ -262,6 +263,19 @@ def watched(base: Any, work: Work) -> Any:
                 work.say(f"skipped item {item_id}: {reason}")
             work.keep([(f"skipped/{item_id}", {"reason": reason}) for item_id, reason in skipped.items()])
             return super().compute_loss(model, inputs, *rest, **more)
+
+        def _load_from_checkpoint(self, resume_from_checkpoint: Any, model: Any = None) -> None:
+            """Weights of a checkpoint by the names transformers saves them under.
+
+            Those of vision-language models differ from the names in memory; the base class (transformers 5.23) then
+            finds no weight it knows, warns, and goes on with those the run began with.
+            """
+            target = self.model if model is None else model
+            if not isinstance(target, PreTrainedModel) or self.is_fsdp_enabled or self.is_deepspeed_enabled:
+                super()._load_from_checkpoint(resume_from_checkpoint, model)
+                return
+            saved = type(target).from_pretrained(resume_from_checkpoint, dtype=target.dtype)
+            target.load_state_dict(saved.state_dict(), strict=True)
 
         def _generate_and_score_completions(self, inputs: Any) -> Any:
             check.item_ids = [str(row.get("item", "")) for row in inputs]
