@@ -18,6 +18,7 @@ from pydantic import Field, model_validator
 from allocentric.agents.adapters import HeadAdapter, WalkAdapter
 from allocentric.core import config
 from allocentric.core.errors import DataError, SettingsError
+from allocentric.envs.panorama_search import PanoramaSearch
 from allocentric.train import environments
 from allocentric.train.grpo import Sampler
 from allocentric.train.work import Work, built, require_trl, watched
@@ -31,8 +32,8 @@ class EpisodeRewards(config.Settings):
     format: float = 0.0
     """1 where every turn was an action that could be carried out."""
     distance: float = 0.0
-    """How much nearer the goal is at the end than at first, in [-1, 1]: the angle from the head to the target over half
-    a turn, or the way to the goal over what it was."""
+    """How much nearer the goal is at the end than at first, in [-1, 1]: the angle from the head to the target
+    over half a turn, or the way to the goal over what it was."""
 
     @model_validator(mode="after")
     def _some(self) -> EpisodeRewards:
@@ -131,6 +132,7 @@ def factory(settings: Settings) -> Callable[[], Any]:
         values["version"] = settings.version
     make: Callable[[], Any]
     if settings.environment == "search":
+        assert settings.folder is not None
         search = _UnpaidSearch if settings.protocol == "tools" else environments.SearchText
         make = partial(search, settings.folder, **values)
     else:
@@ -145,7 +147,7 @@ def rows(settings: Settings) -> list[dict[str, int]]:
         assert settings.episodes is not None
         return [{"seed": seed} for seed in range(settings.episodes)]
     assert settings.folder is not None
-    tasks = range(len(environments.PanoramaSearch(settings.folder, **settings.settings).tasks))
+    tasks = range(len(PanoramaSearch(settings.folder, **settings.settings).tasks))
     return [{"task": task} for task in tasks][: settings.episodes]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -236,7 +236,7 @@ def _adapters(model: Any, lora: LoraSettings) -> Any:
 def watched(base: Any, work: Work) -> Any:
     """A trainer class of TRL's that stops at a loss that is no number, names the rows at hand and counts skips.
 
-    The last two methods are called by trainers that draw completions.
+    The last three methods are called by trainers that draw completions.
     """
     import torch
     from transformers import PreTrainedModel
@@ -277,6 +277,12 @@ def watched(base: Any, work: Work) -> Any:
             saved = type(target).from_pretrained(resume_from_checkpoint, dtype=target.dtype)
             target.load_state_dict(saved.state_dict(), strict=True)
 
+        def _get_train_sampler(self, dataset: Any = None) -> Any:
+            sampler = super()._get_train_sampler(dataset)
+            if type(sampler).__name__ != "RepeatSampler":  # others are seeded by epoch already
+                return sampler
+            return _ByEpoch(sampler, seed=self.args.seed, epoch=lambda: int((self.state.epoch or 0.0) + 1e-6))
+
         def _generate_and_score_completions(self, inputs: Any) -> Any:
             check.item_ids = [str(row.get("item", "")) for row in inputs]
             return super()._generate_and_score_completions(inputs)
@@ -290,6 +296,25 @@ def watched(base: Any, work: Work) -> Any:
 
     Watched.__name__ = base.__name__
     return Watched
+
+
+class _ByEpoch:
+    """TRL's sampler of groups, whose order follows from seed and epoch.
+
+    TRL's own (1.16) draws each epoch's order from where the last one left its generator, so that a run resumed in its
+    second epoch repeats the order of the first.
+    """
+
+    def __init__(self, sampler: Any, *, seed: int, epoch: Callable[[], int]) -> None:
+        self._sampler, self._seed, self._epoch = sampler, seed, epoch
+
+    def __iter__(self) -> Iterator[int]:
+        if getattr(self._sampler, "generator", None) is not None:
+            self._sampler.generator.manual_seed(self._seed + self._epoch())
+        return iter(self._sampler)
+
+    def __len__(self) -> int:
+        return len(self._sampler)
 
 
 def built(make: Callable[[], Any]) -> Any:
