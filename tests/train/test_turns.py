@@ -82,11 +82,11 @@ def test_episodes_are_played_to_their_end_and_learnt_from(
 
     good, bad = [say("rotate", 30), say("submit", 0)], ["blah"] * 3
     drawn: list[list[int]] = []
-    given: list[int] = []
+    given: list[float] = []
 
     def scripted(**inputs: Any) -> torch.Tensor:
         ids = inputs["input_ids"]
-        given.append(int((ids == made.model.config.image_token_id).sum()))
+        given.append(float((ids == made.model.config.image_token_id).sum()) / len(ids))
         turn = len(drawn)
         # A text that can't be read spends a turn; a text without a call ends the episode.
         lines = [good, bad] if len(ids) == 2 else [bad if protocol == "text" else good]
