@@ -18,6 +18,7 @@ import numpy as np
 from pydantic import Field
 
 from allocentric.agents.adapters import Adapter, Reading
+from allocentric.agents.watching import Watcher
 from allocentric.core import config
 from allocentric.core.types import Episode, Image, Model, Policy, Prompt, Response, Sampling, Turn, Unreadable, View
 
@@ -77,6 +78,31 @@ def play(policy: Policy, env: Environment, start: Start, *, max_turns: int) -> E
         shown = observation
         observation, reward, terminated, truncated, info = env.step(action)
         record.add(shown, None, action, reward, terminated, truncated, info)
+    return record.episode(max_turns)
+
+
+# --------------------------------------------------------------------------------------------------------- watchers
+
+
+def watch(watcher: Watcher, env: Environment, start: Start, *, max_turns: int) -> Episode:
+    """One stream with a watcher; every turn's info has its notes as `agent`. Cut off after `max_turns`.
+
+    An answer that the model fails to give ends the episode: the outcome then has `failed` with the reason, and is no
+    result.
+    """
+    observation, info = env.reset(seed=start.seed, options=dict(start.options) or None)
+    watcher.reset(start.seed)
+    record = _Record(start, info)
+    while not record.over(max_turns):
+        said = watcher.act(observation)
+        record.failed = watcher.failed
+        if record.failed is not None:
+            break
+        shown = observation
+        observation, reward, terminated, truncated, info = env.step(said)
+        told = {"agent": watcher.told.record()}
+        record.add(shown, said, said, reward, terminated, truncated, {**info, **told})
+    record.spent(watcher.prompt_tokens, watcher.completion_tokens)
     return record.episode(max_turns)
 
 
@@ -214,8 +240,11 @@ class _Record:
         return self.failed is not None or ended or len(self._turns) >= max_turns
 
     def count(self, response: Response) -> None:
-        self._tokens["prompt_tokens"] += response.prompt_tokens or 0
-        self._tokens["completion_tokens"] += response.completion_tokens or 0
+        self.spent(response.prompt_tokens or 0, response.completion_tokens or 0)
+
+    def spent(self, prompt_tokens: int, completion_tokens: int) -> None:
+        self._tokens["prompt_tokens"] += prompt_tokens
+        self._tokens["completion_tokens"] += completion_tokens
 
     def add(
         self,

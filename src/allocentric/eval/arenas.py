@@ -17,8 +17,9 @@ from allocentric.agents.question_baselines import NAMES, ScriptedAnswers, has_co
 from allocentric.agents.rollout import Environment, Start
 from allocentric.core.config import resolved
 from allocentric.core.errors import SettingsError, suggestion
+from allocentric.core.pictures import picture
 from allocentric.core.records import digest
-from allocentric.core.types import Item, Policy
+from allocentric.core.types import Image, Item, Policy
 from allocentric.envs.explore import Explore
 from allocentric.envs.panorama.protocols import PROTOCOLS
 from allocentric.envs.panorama.tasks import LEVELS, Task, record_from_annotation
@@ -264,7 +265,7 @@ class StreamArena:
         ]
 
     def adapter(self, form: Form, version: str) -> None:  # noqa: ARG002 - no form has one
-        """Models do not play streams: a turn brings several pictures, and adapters show one."""
+        """None: streams are watched (`eval.watchers`), as a turn brings several pictures and adapters show one."""
         return
 
     def baselines(self, env: Environment) -> dict[str, Policy]:
@@ -285,6 +286,23 @@ class StreamArena:
     def level(self, level: Any) -> str | None:  # noqa: ARG002 - there are none
         """Streams have no levels."""
         return None
+
+    @property
+    def question_chance(self) -> float | None:
+        """Mean chance of a question; None where one has none."""
+        each = [chance_of(item) for item in self.items]
+        known = [chance for chance in each if chance is not None]
+        return float(np.mean(known)) if len(known) == len(each) else None
+
+    def asked_s(self, stream: str) -> dict[str, float]:
+        """When the questions of a stream are asked, by item."""
+        return {question.item.id: question.time_s for question in self._streams[stream].questions}
+
+    def pictures(self, stream: str, most: int) -> list[tuple[float, Image]]:
+        """Up to `most` pictures of a stream, evenly spaced, with their times."""
+        views = self._streams[stream].views
+        picked = sorted({round(place) for place in np.linspace(0, len(views) - 1, min(most, len(views)))})
+        return [(float(views[index].time_s or 0.0), np.asarray(picture(views[index]))) for index in picked]
 
     def _new(self) -> StreamQA:
         return self._cls(list(self._streams.values()), **self._values)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -27,11 +27,13 @@ from allocentric.core.progress import Progress, SilentProgress
 from allocentric.core.records import digest
 from allocentric.core.runlog import RunLog, read_json, run_folder
 from allocentric.core.types import Episode, Image
-from allocentric.eval.arenas import Arena, arena
+from allocentric.eval.arenas import Arena, StreamArena, arena
 from allocentric.eval.episodes import episode_record, table_from_records
 from allocentric.eval.recipe import Contestant, contestant
 from allocentric.eval.results import interval_text
 from allocentric.eval.run import FINISHED, FINISHED_WITH_FAILURES
+from allocentric.eval.stream_report import write_stream_report
+from allocentric.eval.watchers import WATCHING, WatchingContestant, watching_contestant
 
 _STATUS_EVERY_S = 2.0
 _CHARACTERS_PER_TOKEN = 2.5  # fewer than any of the planned families needs for English, so that plans err upwards
@@ -127,6 +129,8 @@ def run_rollouts(recipe: RolloutRecipe, runs_dir: Path, progress: Progress | Non
         finally:
             work.progress.stop()
         results = work.results()
+        if isinstance(job.arena, StreamArena):
+            write_stream_report(log.folder, work.records(), results, job.arena)
         log.write("results.json", json.dumps(results, indent=2) + "\n")
         log.say(f"{results['state']}: {work.played} episodes played")
     return RolloutResult(folder=log.folder, results=results, played=work.played)
@@ -138,7 +142,8 @@ class _Job:
     def __init__(self, recipe: RolloutRecipe) -> None:
         self.recipe = recipe
         self.arena: Arena = arena(recipe.env)
-        self.contestants = tuple(contestant(values, baseline=False) for values in recipe.models)
+        entry = watching_contestant if isinstance(self.arena, StreamArena) else _playing_contestant
+        self.contestants: tuple[Contestant | WatchingContestant, ...] = tuple(entry(one) for one in recipe.models)
         labels = [one.label for one in self.contestants]
         doubled = sorted({label for label in labels if labels.count(label) > 1})
         if doubled:
@@ -157,17 +162,21 @@ class _Job:
         self.adapter: Adapter | None = self.arena.adapter(recipe.form, recipe.reader)
         if self.adapter is not None:
             self.adapter.read("")  # an unknown reader is an error now, not after the model is loaded
-        elif self.contestants:
-            raise SettingsError(
-                f"models do not play {self.arena.id}; its baselines do with models: [], and a person with "
-                "`allocentric play`"
-            )
-        self.adapter_name = None if self.adapter is None else self.adapter.name
+        watched = WATCHING if self.contestants else None
+        self.adapter_name = watched if self.adapter is None else self.adapter.name
         self.starts = self.arena.starts(recipe.episodes, recipe.seed)
         self.identities = {one.label: one.identity() for one in self.contestants}
         models = [{**one.record(), "label": one.label} for one in self.contestants]
         env = self.arena.settings
         self.settings = {**resolved(recipe), "env": env, "models": models, "max_turns": limit}
+
+    def budgets(self) -> dict[str, int]:
+        """What watchers' memories may keep, by label."""
+        return {one.label: one.budget_bytes for one in self.contestants if isinstance(one, WatchingContestant)}
+
+
+def _playing_contestant(values: Mapping[str, Any]) -> Contestant:
+    return contestant(values, baseline=False)
 
 
 class _Work:
@@ -186,7 +195,9 @@ class _Work:
         """Models, then baselines."""
         for one in self.job.contestants:
             pending = self._pending(one.label, self.job.identities[one.label])
-            if pending:
+            if pending and isinstance(one, WatchingContestant):
+                self._watch(one, pending)
+            elif pending:
                 self._play_model(one, pending)
         if self.job.recipe.baselines:
             env = self.job.arena.make()
@@ -196,15 +207,19 @@ class _Work:
                 played = ((start, rollouts.play(policy, env, start, max_turns=turns)) for start in pending)
                 self._keep(name, name, played, baseline=True)
 
-    def results(self) -> dict[str, Any]:
-        """results.json."""
+    def records(self) -> list[dict[str, Any]]:
+        """The last one of every policy and episode."""
         last = {(record["policy"], record["number"]): record for record in self._records.values()}
-        records = [
+        return [
             last[label, number]
             for label in self._labels
             for number in self._numbers.values()
             if (label, number) in last
         ]
+
+    def results(self) -> dict[str, Any]:
+        """results.json."""
+        records = self.records()
         table = table_from_records(records, level=self.job.recipe.level)
         failed = sum(row["failed"] for row in table["policies"])
         complete = len(records) == len(self._labels) * len(self._numbers)
@@ -214,6 +229,7 @@ class _Work:
             "env": self.job.arena.settings,
             "adapter": self.job.adapter_name,
             "identities": self.job.identities,
+            **({"budgets": budgets} if (budgets := self.job.budgets()) else {}),
             "episodes": len(self._numbers),
             "interval": "Wilson, at the effective number of episodes where several share a scene",
             **table,
@@ -227,6 +243,13 @@ class _Work:
         self.progress.start(len(self.job.starts), label)
         self.progress.advance(len(self.job.starts) - len(pending))
         return pending
+
+    def _watch(self, one: WatchingContestant, pending: Sequence[Start]) -> None:
+        play, env = self.job.play, self.job.arena.make()
+        watcher = one.build(max_new_tokens=play.max_new_tokens, temperature=play.temperature)
+        self.log.say(f"{one.label}: {len(pending)} of {len(self.job.starts)} streams to watch")
+        watched = ((start, rollouts.watch(watcher, env, start, max_turns=play.max_turns)) for start in pending)
+        self._keep(one.label, self.job.identities[one.label], watched, baseline=False)
 
     def _play_model(self, one: Contestant, pending: Sequence[Start]) -> None:
         adapter = self.job.adapter

@@ -244,3 +244,61 @@ def test_a_head_of_another_model_is_refused(tmp_path: Any) -> None:
     assert isinstance(LatentFrameHead.load(tmp_path / "head.safetensors", 8, 4), LatentFrameHead)
     with pytest.raises(UserError, match="latent-frame head of 16 -> 4"):
         LatentFrameHead.load(tmp_path / "head.safetensors", 16, 4)
+
+
+# ------------------------------------------------------------------------------------------------------- fast weights
+
+
+def hybrid(family: str, **settings: Any) -> Any:
+    from allocentric.sparse_attn.convert import become
+    from allocentric.sparse_attn.recipe import ConversionRecipe, LayerMixer
+
+    model = model_of(family)
+    entry = LayerMixer(layers="0:3", mixer="spatial_ttt", settings={"fast_heads": 2, **settings})
+    become(model, ConversionRecipe(mixers=[entry]))
+    return model.eval()
+
+
+def test_fast_weights_are_full_attention_within_their_window(checkpoints: Any) -> None:
+    class Hybrid:
+        processor = checkpoints["qwen3_vl"].processor
+        model = hybrid("qwen3_vl", window=512, chunk=512)
+
+    watching = state_watcher(Hybrid())
+    views = [frame(k) for k in range(4)]
+    for view in views:
+        watching.observe(view)
+    found = watching.logits(QUESTION)
+    wanted = full(checkpoints["qwen3_vl"], views, QUESTION)[-len(found) :]
+    assert float((found - wanted).abs().max()) < 1e-4 * float(wanted.abs().max())
+    assert torch.equal(watching.logits(QUESTION), found)  # asking leaves no trace
+    said = watching.answer(QUESTION, max_new_tokens=4)
+    assert said.completion_tokens == 4
+    assert torch.equal(watching.logits(QUESTION), found)
+
+
+def test_states_do_not_grow_and_learn(checkpoints: Any) -> None:
+    class Hybrid:
+        processor = checkpoints["qwen3_vl"].processor
+        model = hybrid("qwen3_vl", window=32, chunk=32)
+
+    watching = state_watcher(Hybrid(), sinks=8, window=64)
+    sizes = []
+    for k in range(12):
+        watching.observe(frame(k))
+        sizes.append(sum(watching.nbytes().values()))
+    assert max(sizes[6:]) == min(sizes[6:])
+    assert watching.peak_bytes == max(sizes) <= watching.budget_bytes
+    watching.reset()
+    watching.observe(frame(0))
+    assert sum(watching.nbytes().values()) == sizes[0]
+
+
+def state_watcher(checkpoint: Any, **settings: Any) -> Any:
+    policy = KV_MEMORY.load("fast_weights")
+    return policy.READER(checkpoint, policy, policy.Settings(**settings), system="You watch.")
+
+
+def test_fast_weights_need_mixers(checkpoints: Any) -> None:
+    with pytest.raises(UserError, match="no mixers, so no fast weights"):
+        state_watcher(checkpoints["qwen3_vl"])

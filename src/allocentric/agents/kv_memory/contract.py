@@ -161,7 +161,7 @@ class LayersMemory:
 
     def reserve(self, count: int) -> None:
         """Share what is left of the budget after `count` bytes, that are kept elsewhere, among the layers."""
-        for layer in self.layers:
+        for layer in self.layers:  # none where the memory is not made of blocks
             layer.limit_bytes = max(0, self.budget_bytes - count) // len(self.layers)
 
     def nbytes(self) -> dict[str, int]:
@@ -181,7 +181,7 @@ class KVModule(Protocol):
     """Every setting with its default: the published ones where there are."""
 
     def build(self, settings: Any, layers: int) -> LayersMemory:
-        """An empty memory of a model with that many layers."""
+        """An empty memory of a model with that many layers. A file may name another `READER` than `Watcher`."""
         ...
 
 

@@ -124,7 +124,7 @@ class Watcher:
         """
         self._model, self._processor = checkpoint.model, checkpoint.processor
         self._text = self._model.config.get_text_config()
-        _check(self._model)
+        self._check()
         self._policy, self._settings, self._system, self._head = policy, settings, system, head
         self._opening, self._closing = self._pieces()
         ends = self._model.generation_config.eos_token_id
@@ -199,26 +199,11 @@ class Watcher:
         Raises:
             NothingSeenError: before the first frame.
         """
-        if self.frames_seen == 0:
-            raise NothingSeenError(f"{question!r} was asked before the first frame; observe a frame first")
         began = time.perf_counter()
-        ids = self._tokens(self._closing.replace(_MARK, question))
-        call = self._call(question=True)
-        written: list[int] = []
-        fed = ids
-        with torch.inference_mode(), _attention.reading(self._language_model):
-            while True:
-                logits = self._forward(call, fed, Layout(before=fed.shape[1]), self._model).logits
-                token = int(logits[0, -1].argmax())
-                written.append(token)
-                if token in self._ends or len(written) >= max_new_tokens:
-                    break
-                fed = torch.tensor([[token]], device=ids.device)
-        self._keep_said(call)
-        attended = sum(call.attended.values()) / len(call.attended)
+        written, prompt_tokens, attended = self._generated(question, max_new_tokens)
         return Said(
             text=self._processor.tokenizer.decode(written, skip_special_tokens=True),
-            prompt_tokens=ids.shape[1],
+            prompt_tokens=prompt_tokens,
             completion_tokens=len(written),
             attended_tokens=attended,
             seconds=time.perf_counter() - began,
@@ -226,10 +211,8 @@ class Watcher:
         )
 
     def logits(self, question: str) -> Tensor:
-        """(L, words) fp32 logits of every token of the question's text, for comparisons."""
-        if self.frames_seen == 0:
-            raise NothingSeenError(f"{question!r} was asked before the first frame; observe a frame first")
-        ids = self._tokens(self._closing.replace(_MARK, question))
+        """(L, words) fp32 logits of every token of the question's text, for comparisons; leaves no trace."""
+        ids = self._question(question)
         call = self._call(question=True)
         with torch.inference_mode(), _attention.reading(self._language_model):
             out: Tensor = self._forward(call, ids, Layout(before=ids.shape[1]), self._model).logits[0].float()
@@ -240,6 +223,26 @@ class Watcher:
     @property
     def _language_model(self) -> Any:
         return self._model.model.language_model
+
+    def _question(self, question: str) -> Tensor:
+        """(1, L) tokens of a question, from the last frame to where the answer begins."""
+        if self.frames_seen == 0:
+            raise NothingSeenError(f"{question!r} was asked before the first frame; observe a frame first")
+        return self._tokens(self._closing.replace(_MARK, question))
+
+    def _generated(self, question: str, most: int) -> tuple[list[int], int, float]:
+        """Tokens of the answer, number of tokens of the question, keys that the last token read."""
+        ids = self._question(question)
+        call = self._call(question=True)
+        written: list[int] = []
+        fed = ids
+        with torch.inference_mode(), _attention.reading(self._language_model):
+            while without_end(written, self._ends, most):
+                logits = self._forward(call, fed, Layout(before=fed.shape[1]), self._model).logits
+                written.append(int(logits[0, -1].argmax()))
+                fed = torch.tensor([[written[-1]]], device=ids.device)
+        self._keep_said(call)
+        return written, int(ids.shape[1]), sum(call.attended.values()) / len(call.attended)
 
     def _pieces(self) -> tuple[str, str]:
         """The chat template's text before the first frame and after the last, with a mark for the question."""
@@ -296,26 +299,27 @@ class Watcher:
         config = self._model.config
         tokens = [config.image_token_id] * (layout.rows * layout.columns)
         ids = torch.tensor([[config.vision_start_token_id, *tokens, config.vision_end_token_id]], device=device)
-        call = self._call(question=False)
         with torch.inference_mode():
             encoded = self._model.model.get_image_features(
                 pixels["pixel_values"].to(device, dtype), grid, return_dict=True
             )
             self._surprise = self._measured(torch.cat(list(encoded.pooler_output)))
-            with _attention.reading(self._language_model):
-                out = self._forward(
-                    call,
-                    ids,
-                    layout,
-                    self._model.model,
-                    image_grid_thw=grid,
-                    mm_encoder_outputs={"image": encoded},
-                )
+            hidden = self._read_encoded(
+                ids, layout, time_s, image_grid_thw=grid, mm_encoder_outputs={"image": encoded}
+            )
             if self._head is not None:
-                self._expected = self._head(out.last_hidden_state[0, layout.before : -layout.after])
+                self._expected = self._head(hidden[0, layout.before : -layout.after])
+
+    def _read_encoded(self, ids: Tensor, layout: Layout, time_s: float, **pictures: Any) -> Tensor:
+        """Read a frame whose picture is encoded, and keep it; its last hidden states (1, L, E)."""
+        call = self._call(question=False)
+        with _attention.reading(self._language_model):
+            hidden: Tensor = self._forward(call, ids, layout, self._model.model, **pictures).last_hidden_state
         self._memory.reserve(self._latent_bytes())
+        assert self._surprise is not None
         for index, layer in enumerate(self._memory.layers):
             layer.add(call.block(index, layout, surprise=self._surprise, times_s=(time_s,)))
+        return hidden
 
     def _measured(self, seen_PF: Tensor) -> float:
         """Surprise of a frame; 1 for the first, as published."""
@@ -333,6 +337,10 @@ class Watcher:
             layer.said(call.block(index, Layout(before=count)))
 
     # -------------------------------------------------------------------------------------------------------- checks
+
+    def _check(self) -> None:
+        """UserError where the model is of another kind."""
+        check_keys(self._model)
 
     def _checked_time(self, view: View) -> float:
         time_s = view.time_s
@@ -358,7 +366,13 @@ class Watcher:
         self.peak_bytes = max(self.peak_bytes, total)
 
 
-def _check(model: Any) -> None:
+def without_end(written: list[int], ends: set[int], most: int) -> bool:
+    """Whether an answer goes on."""
+    return len(written) < most and not (written and written[-1] in ends)
+
+
+def check_keys(model: Any) -> None:
+    """UserError unless every layer has full attention and M-RoPE."""
     config = model.config.get_text_config()
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     if kinds != {"full_attention"}:

@@ -110,6 +110,7 @@ class _HuggingFace:
         self.video_preparation = checkpoint.video
         self._no_video = checkpoint.no_video
         self._settings = settings
+        self.checkpoint = checkpoint
         self._model = checkpoint.model
         self._processor = checkpoint.processor
         ends = checkpoint.model.generation_config.eos_token_id
