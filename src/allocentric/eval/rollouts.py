@@ -195,9 +195,11 @@ class _Work:
         """Models, then baselines."""
         for one in self.job.contestants:
             pending = self._pending(one.label, self.job.identities[one.label])
-            if pending and isinstance(one, WatchingContestant):
+            if not pending:
+                continue
+            if isinstance(one, WatchingContestant):
                 self._watch(one, pending)
-            elif pending:
+            else:
                 self._play_model(one, pending)
         if self.job.recipe.baselines:
             env = self.job.arena.make()

@@ -83,7 +83,7 @@ def _strip_height(pictures: Sequence[tuple[float, Image]], inner: float) -> floa
     if not pictures:
         return 0.0
     height, width = pictures[0][1].shape[:2]
-    return inner / len(pictures) * height / width
+    return float(inner / len(pictures) * height / width)
 
 
 def _pictures(pictures: Sequence[tuple[float, Image]], inner: float, tall: float) -> list[str]:
