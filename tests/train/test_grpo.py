@@ -34,6 +34,7 @@ def test_steps_are_made_and_rewards_logged_by_question_type(recipe_of: Any, tmp_
         assert row["reward"] == pytest.approx(row["rewards/correct/mean"] + 0.5 * row["rewards/format/mean"])
 
 
+@pytest.mark.slow
 def test_a_curriculum_is_measured_once_and_orders_the_questions(recipe_of: Any, tmp_path: Path) -> None:
     curriculum: dict[str, Any] = {"samples": 2, "order": "easy_first"}
     with pytest.raises(SettingsError, match="needs shuffle: false"):
@@ -53,6 +54,8 @@ def test_a_curriculum_is_measured_once_and_orders_the_questions(recipe_of: Any, 
 def test_what_grpo_cannot_do_is_refused(recipe_of: Any, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"TRL refuses these settings: .*generation"):
         train(recipe_of(GROUP, batch_size=3), tmp_path)
+    with pytest.raises(SettingsError, match=r"an update takes 16 prompts .*; there are 8"):
+        train(recipe_of(GROUP, batch_size=64), tmp_path)
     with pytest.raises(SettingsError, match="must be a multiple of iterations 2"):
         train(recipe_of({**GROUP, "iterations": 2}, save_every=3, batch_size=4), tmp_path)
     with pytest.raises(SettingsError, match="on_bad_sample: stop"):

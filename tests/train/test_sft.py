@@ -109,6 +109,7 @@ def test_a_prompt_longer_than_the_context_names_the_item(recipe_of: Any, tmp_pat
         work.encoder.example(asked.prompt(asked.items[0]), asked.answer(asked.items[0]))
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_ends_the_run(recipe_of: Any, tmp_path: Path) -> None:
     recipe = recipe_of("sft", learning_rate=1e30, max_grad_norm=1e30, schedule="constant", steps=4, save_every=1)
     with pytest.raises(UserError, match=r"the loss is (nan|inf) at step [23] \(item-"):
@@ -136,6 +137,7 @@ def test_held_out_items_are_not_trained_on(recipe_of: Any, items_file: Path) -> 
         plan(recipe_of("sft", held_out=held_out))
 
 
+@pytest.mark.slow
 def test_changed_data_are_refused(recipe_of: Any, items_file: Path, tmp_path: Path) -> None:
     file = tmp_path / "items.jsonl"
     lines = items_file.read_text().splitlines()

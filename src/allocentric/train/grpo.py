@@ -86,6 +86,17 @@ class Sampler(config.Settings):
         return values | {"use_vllm": True, "vllm_mode": self.vllm}
 
 
+def require_groups(work: Work, generations: int, prompts: int) -> None:
+    """SettingsError where an update needs more prompts than there are, which TRL would pass over without a word."""
+    recipe = work.recipe
+    wanted = recipe.batch_size * recipe.accumulate * recipe.processes // generations
+    if prompts < wanted:
+        raise SettingsError(
+            f"an update takes {wanted} prompts (batch_size x accumulate x processes / generations); "
+            f"there are {prompts}"
+        )
+
+
 class Settings(Sampler):
     """Completions, rewards and the order of the questions."""
 
@@ -108,6 +119,7 @@ def trainer(work: Work, settings: Settings) -> Any:
         raise SettingsError("grpo can't leave a member out of a group; set on_bad_sample: stop")
     arguments = work.configure(GRPOConfig, **settings.arguments(work))
     order = _order(work, settings)
+    require_groups(work, settings.generations, len(order))
     paid = Rewards(
         settings.rewards,
         items=asked.items,

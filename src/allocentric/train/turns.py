@@ -20,7 +20,7 @@ from allocentric.core import config
 from allocentric.core.errors import DataError, SettingsError
 from allocentric.envs.panorama_search import PanoramaSearch
 from allocentric.train import environments
-from allocentric.train.grpo import Sampler
+from allocentric.train.grpo import Sampler, require_groups
 from allocentric.train.work import Work, built, require_trl, watched
 
 
@@ -87,6 +87,8 @@ def trainer(work: Work, settings: Settings) -> Any:
         max_tool_calling_iterations=settings.max_turns,
         reward_weights=list(weights.values()),
     )
+    episodes = rows(settings)
+    require_groups(work, settings.generations, len(episodes))
     processor = work.checkpoint.processor
     own_template = processor.chat_template
     if settings.protocol == "text":
@@ -98,7 +100,7 @@ def trainer(work: Work, settings: Settings) -> Any:
                 processing_class=processor,
                 args=arguments,
                 reward_funcs=functions,
-                train_dataset=Dataset.from_list(rows(settings)),
+                train_dataset=Dataset.from_list(episodes),
                 environment_factory=factory(settings),
                 peft_config=work.adapters(),
                 callbacks=work.callbacks,
