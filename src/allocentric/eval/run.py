@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain
@@ -75,18 +75,24 @@ def evaluate(
         UserError: Wrong settings, a broken picture, a full disk, a model that keeps failing, or a folder in use. All
             answers up to there are kept.
     """
-    job = plan(recipe)
-    folder = run_folder(runs_dir, recipe.name, job.settings)
     progress = progress or SilentProgress()
-    with RunLog(folder, job.settings) as log:
-        with many_records():
-            inquiry = Inquiry(job, log)
-            done = _finished_results(log, inquiry)
+    with ExitStack() as stack:
+        reading = stack.enter_context(ExitStack())
+        reading.enter_context(many_records())
+        job = plan(recipe)
+        folder = run_folder(runs_dir, recipe.name, job.settings)
+        log = stack.enter_context(RunLog(folder, job.settings))
+        inquiry = Inquiry(job, log)
+        done = _finished_results(log, inquiry)
         if done is not None:
             return RunResult(folder=folder, results=done, asked=0)
         work = _Work(inquiry, log, progress)
         try:
-            work.ask_all(workers)
+            rounds = work.rounds()
+            first = next(rounds, None)  # reads all that is known
+            reading.close()
+            if first is not None:
+                work.ask_all(workers, chain([first], rounds))
         finally:
             progress.stop()
         results = results_of(job, work.answers, items_sha256=inquiry.items_sha256)
@@ -181,14 +187,10 @@ class _Work:
         self.answers: dict[str, dict[str, Response]] = {label: {} for label in labels}
         self.asked = 0
 
-    def ask_all(self, workers: Workers) -> None:
-        """Ask every model what it has not answered yet, or failed to. All is on the disk when this returns."""
+    def ask_all(self, workers: Workers, rounds: Iterator[list[list[Question]]]) -> None:
+        """Ask what is left in every round. All is on the disk when this returns."""
         job = self._inquiry.job
-        self._progress.start(len(job.items) * len(job.contestants), job.recipe.name)
-        rounds = self._rounds()
-        first = next(rounds, None)
-        if first is None:
-            return
+        first = next(rounds)
         status = RunningScore(job, self.answers)
         with GroupCommit(self._log) as commit, TimesLog(self._log.folder) as times:
             keep = partial(self._keep, commit, times, status)
@@ -202,8 +204,10 @@ class _Work:
             commit.flush()
             self._advance(commit, status)
 
-    def _rounds(self) -> Iterator[list[list[Question]]]:
-        """What is left to ask, by model: all of it, or in dialogues one turn of one model after another."""
+    def rounds(self) -> Iterator[list[list[Question]]]:
+        """What every model has not answered yet, or failed to: all of it, or in dialogues turn by turn of a model."""
+        job = self._inquiry.job
+        self._progress.start(len(job.items) * len(job.contestants), job.recipe.name)
         contestants = range(len(self._inquiry.job.contestants))
         for asked, turn in self._inquiry.rounds():
             pending = [self._left(index, turn) if index in asked else [] for index in contestants]
@@ -214,8 +218,7 @@ class _Work:
         job, label = self._inquiry.job, self._inquiry.job.contestants[contestant].label
         answers = self.answers[label]
         before = _good(answers)
-        with many_records():
-            left = self._inquiry.pending(contestant, answers, turn)
+        left = self._inquiry.pending(contestant, answers, turn)
         if left:
             of_turn = f", turn {turn + 1} of dialogues" if job.dialogue else ""
             self._log.say(f"{label}: {len(left)} of {len(job.items)} items to ask{of_turn}")

@@ -23,6 +23,9 @@ from allocentric.eval.frames import FrameChoice, choose_frames, frames_digest
 from allocentric.eval.recipe import Plan, item_digest, rows_digest
 from allocentric.eval.results import failed
 
+_SHARED = 32
+"""Characters of an answer that is kept once for all questions."""
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -64,8 +67,16 @@ class Logged:
         """Read a run folder. DataError where a line in the middle is damaged."""
         logged = cls()
         choices: dict[str, FrameChoice] = {}
+        said: dict[tuple[Any, ...], Response] = {}  # most answers are a letter or a number that others gave too
         for key, record in scan_samples(folder):
-            logged.responses[key] = response_from_record(record["response"])
+            values = record["response"]
+            same = tuple(values.values())
+            response = said.get(same)
+            if response is None:
+                response = response_from_record(values)
+                if len(response.text) <= _SHARED:
+                    said[same] = response
+            logged.responses[key] = response
             frames = record["frames"]
             choice = choices.get(frames["digest"])
             if choice is None:
@@ -174,24 +185,26 @@ class Inquiry:
     def _question_text(self, index: int) -> str:
         return question_of(self.job.benchmark, self.job.items[index], self.job.profile)
 
-    def answer(self, question: Question) -> Response | None:
-        """The answer in the log, failed ones included; None where there is none."""
-        return self.logged.responses.get(question.key)
-
     def pending(self, contestant: int, answers: dict[str, Response], turn: int = 0) -> list[Question]:
         """Fill `answers` (by item id) with what the log holds for one model; return what is missing or failed.
 
         In dialogues that is one turn, and `answers` hold those before.
         """
-        left = []
-        asked = self._turn(contestant, turn, answers) if self.job.dialogue else self.questions(contestant)
-        for question in asked:
-            known = self.answer(question)
-            if known is not None:
-                answers[self.job.items[question.item].id] = known
-            if known is None or failed(known):
-                left.append(question)
-        return left
+        if self.job.dialogue:
+            asked = list(self._turn(contestant, turn, answers))
+            return [question for question in asked if not self._known(question.item, question.key, answers)]
+        identity = self.identities[contestant]
+        keys = ((index, answer_key(asked, identity)) for index, asked in enumerate(self._asked))
+        left = [(index, key) for index, key in keys if not self._known(index, key, answers)]
+        return [Question(contestant=contestant, item=index, key=key) for index, key in left]
+
+    def _known(self, index: int, key: str, answers: dict[str, Response]) -> bool:
+        """Note what the log holds under a key; False where that is nothing, or a failure."""
+        known = self.logged.responses.get(key)
+        if known is None:
+            return False
+        answers[self.job.items[index].id] = known
+        return not failed(known)
 
     def record(self, question: Question, answered: Answered) -> dict[str, Any]:
         """What samples.jsonl says about an answer: nothing that another number of workers would change."""
