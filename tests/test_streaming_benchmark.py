@@ -55,6 +55,7 @@ def test_a_recording_shows_the_stream_again_at_later_times(benchmark: Any, recor
     np.testing.assert_array_equal(again.image, shown[0][0].image)
 
 
+@pytest.mark.slow
 def test_a_policy_that_watches_gives_every_figure(
     benchmark: Any, recording: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,7 @@ def _one_thread() -> None:
 GROUP = {"name": "grpo", "generations": 4, "max_new_tokens": 4, "rewards": {"format": 0.5}}
 
 
+@pytest.mark.slow
 def test_steps_are_made_and_rewards_logged_by_question_type(recipe_of: Any, tmp_path: Path) -> None:
     result = train(recipe_of(GROUP, steps=2, batch_size=8), tmp_path)
     kept = read_samples(result.folder)

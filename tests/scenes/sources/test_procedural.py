@@ -34,14 +34,14 @@ def digest(scene: Scene) -> str:
 @pytest.mark.slow
 def test_other_processes_build_the_same_bytes() -> None:
     program = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from test_procedural import digest; "
+        "import sys; sys.path[:0] = sys.argv[1:]; from test_procedural import digest; "
         "from allocentric.scenes.sources.procedural import build_house; "
         "print(*(digest(build_house(seed)) for seed in (8, 3, 5)))"
     )
     folder = __file__.rpartition("/")[0]
     runs = [
         subprocess.run(
-            [sys.executable, "-c", program, folder], capture_output=True, text=True, check=True,
+            [sys.executable, "-c", program, folder, *sys.path], capture_output=True, text=True, check=True,
             env={"PYTHONHASHSEED": seed, "PATH": "/usr/bin:/bin"},
         ).stdout.split()
         for seed in ("1", "2")

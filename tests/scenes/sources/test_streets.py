@@ -46,12 +46,12 @@ def digest(scene: Scene) -> str:
 
 def test_other_processes_build_the_same_bytes() -> None:
     program = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from test_streets import IDS_OF_DIGEST, digest; "
+        "import sys; sys.path[:0] = sys.argv[1:]; from test_streets import IDS_OF_DIGEST, digest; "
         "from allocentric.scenes.sources.streets import build_streets; "
         "print(*(digest(build_streets(seed, (2, 2))) for seed in IDS_OF_DIGEST))"
     )
     printed = subprocess.run(
-        [sys.executable, "-c", program, __file__.rpartition("/")[0]], capture_output=True, text=True, check=True,
+        [sys.executable, "-c", program, __file__.rpartition("/")[0], *sys.path], capture_output=True, text=True, check=True,
         env={"PYTHONHASHSEED": "7", "PATH": "/usr/bin:/bin"},
     ).stdout.split()  # fmt: skip
     assert printed == [digest(build_streets(seed, (2, 2))) for seed in IDS_OF_DIGEST]
