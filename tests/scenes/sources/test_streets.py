@@ -51,7 +51,8 @@ def test_other_processes_build_the_same_bytes() -> None:
         "print(*(digest(build_streets(seed, (2, 2))) for seed in IDS_OF_DIGEST))"
     )
     printed = subprocess.run(
-        [sys.executable, "-c", program, __file__.rpartition("/")[0], *sys.path], capture_output=True, text=True, check=True,
+        [sys.executable, "-c", program, __file__.rpartition("/")[0], *sys.path],
+        capture_output=True, text=True, check=True,
         env={"PYTHONHASHSEED": "7", "PATH": "/usr/bin:/bin"},
     ).stdout.split()  # fmt: skip
     assert printed == [digest(build_streets(seed, (2, 2))) for seed in IDS_OF_DIGEST]
