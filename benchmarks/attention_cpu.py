@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -96,12 +97,20 @@ def delta_rule(length: int, training: bool) -> tuple[Run, list[Tensor]]:
     return lambda: gated_delta_rule(*leaves, start, chunk=64)[0], leaves
 
 
-def fast_weights(*, layer: bool, video: bool = False) -> Callable[[int, bool], tuple[Run, list[Tensor]]]:
-    """The branch alone, or with the window; on text, or on a video of 16 x 16 tokens a frame with its convolution."""
+def fast_weights(
+    *, layer: bool, video: bool = False, muon: Literal["full", "bf16"] = "full"
+) -> Callable[[int, bool], tuple[Run, list[Tensor]]]:
+    """The branch alone, or with the window; on text, or on a video of 16 x 16 tokens a frame with its convolution.
+
+    Steps are orthogonalised in single precision, as all else in these rows, or with the roundings to bfloat16 of the
+    published code, which a CPU without matrix units imitates bit by bit.
+    """
 
     def prepare(length: int, training: bool) -> tuple[Run, list[Tensor]]:
         torch.manual_seed(0)
-        settings = spatial_ttt.Settings(window=1024, chunk=1024, fast_heads=2, conv="causal" if video else "off")
+        settings = spatial_ttt.Settings(
+            window=1024, chunk=1024, fast_heads=4, muon=muon, conv="causal" if video else "off"
+        )
         mixer = spatial_ttt.build(settings, DIMS)
         q, k, v = tensors(length, torch.float32, training)
         x = torch.randn(1, length, DIMS.width)
@@ -138,7 +147,7 @@ def rows() -> list[Row]:
         Row(name="gated_deltanet", what="gated delta rule, chunk 64", prepare=delta_rule, peer="sdpa_fp32"),
         Row(
             name="spatial_ttt_branch",
-            what="fast weights, chunk 1024, Muon",
+            what="fast weights, chunk 1024, Muon in fp32",
             prepare=fast_weights(layer=False),
             peer="sdpa_fp32",
         ),
@@ -149,8 +158,20 @@ def rows() -> list[Row]:
             peer="sdpa_fp32",
         ),
         Row(
+            name="spatial_ttt_branch_bf16",
+            what="fast weights, Muon rounded to bfloat16 as published",
+            prepare=fast_weights(layer=False, muon="bf16"),
+            peer="sdpa_fp32",
+        ),
+        Row(
+            name="spatial_ttt_layer_bf16",
+            what="the same and window 1024",
+            prepare=fast_weights(layer=True, muon="bf16"),
+            peer="sdpa_fp32",
+        ),
+        Row(
             name="spatial_ttt_video",
-            what="the same and convolution of a video",
+            what="window, fast weights with Muon in fp32, convolution of a video",
             prepare=fast_weights(layer=True, video=True),
             peer="sdpa_fp32",
         ),
