@@ -70,6 +70,8 @@ class _Stretches:
 
     blocks: tuple[Tensor, ...]
     """The first may be shorter than a chunk, and so may the last."""
+    whole: Tensor | None
+    """(B, K, S, D): what the blocks are cut from, where no gradient is asked for: stretches of it need no copy."""
     sinks: Tensor
     """(B, K, T, D): what every query sees."""
     edges: list[int]
@@ -85,7 +87,8 @@ class _Stretches:
         edges = [*([first] if lead else []), *inner, last]
         sizes = [end - begin for begin, end in pairwise(edges)]
         blocks = t_BKSD[:, :, first:last].split(sizes, dim=2)
-        return _Stretches(blocks, t_BKSD[:, :, : min(plan.sinks, plan.extent.kv_len)], edges)
+        whole = None if torch.is_grad_enabled() and t_BKSD.requires_grad else t_BKSD
+        return _Stretches(blocks, whole, t_BKSD[:, :, : min(plan.sinks, plan.extent.kv_len)], edges)
 
     def between(self, low: int, high: int) -> tuple[int, Tensor]:
         """Whole blocks that hold keys [low, high), after the sinks before them.
@@ -95,6 +98,8 @@ class _Stretches:
         """
         first, last = bisect_right(self.edges, low) - 1, bisect_left(self.edges, high)
         begin = self.edges[first]
+        if self.whole is not None and not min(self.sinks.shape[2], begin):
+            return begin, self.whole[:, :, begin : self.edges[last]]
         return begin, torch.cat([self.sinks[:, :, :begin], *self.blocks[first:last]], dim=2)
 
 

@@ -117,6 +117,10 @@ def rotated(x_BHLD: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
     """Rotary embedding of the first R channels, halves paired, as transformers' text models have it."""
     cos_B1LR, sin_B1LR = (t[:, None].to(x_BHLD.dtype) for t in rope)
     width = cos_B1LR.shape[-1]
-    first, second = x_BHLD[..., : width // 2], x_BHLD[..., width // 2 : width]
-    turned = x_BHLD[..., :width] * cos_B1LR + torch.cat([-second, first], dim=-1) * sin_B1LR
-    return turned if width == x_BHLD.shape[-1] else torch.cat([turned, x_BHLD[..., width:]], dim=-1)
+    first, second, rest = x_BHLD.tensor_split((width // 2, width), dim=-1)
+    (cos_first, cos_second), (sin_first, sin_second) = (t.tensor_split(2, dim=-1) for t in (cos_B1LR, sin_B1LR))
+    turned = (
+        torch.addcmul(first * cos_first, second, sin_first, value=-1),
+        torch.addcmul(second * cos_second, first, sin_second),
+    )
+    return torch.cat([*turned, rest] if rest.shape[-1] else turned, dim=-1)

@@ -165,9 +165,10 @@ class SpatialTTT(Mixer):
         q_turned, k_turned = (q_BHLD, k_BKLD) if rope is None else (rotated(q_BHLD, rope), rotated(k_BKLD, rope))
         near_BHLD = self.window.attend(q_turned, k_turned, v_BKLD, state=state, scale=d.head_dim**-0.5)
         groups = d.heads // d.kv_heads
-        q_BLC = q_BHLD.transpose(1, 2).flatten(2) * self.q_scale + self.q_offset
-        k_BLC, v_BLC = (t.repeat_interleave(groups, dim=1).transpose(1, 2).flatten(2) for t in (k_BKLD, v_BKLD))
-        k_BLC = k_BLC * self.k_scale + self.k_offset
+        shared = (k_BKLD, v_BKLD) if groups == 1 else (t.repeat_interleave(groups, dim=1) for t in (k_BKLD, v_BKLD))
+        q_BLC, k_BLC, v_BLC = (t.transpose(1, 2).flatten(2) for t in (q_BHLD, *shared))
+        q_BLC = torch.addcmul(self.q_offset, q_BLC, self.q_scale)
+        k_BLC = torch.addcmul(self.k_offset, k_BLC, self.k_scale)
         far_BLC = self.remember(x_BLE, q_BLC, k_BLC, v_BLC, rope=rope, place_BL6=place_BL6, state=state)
         both_BHLD: Tensor = near_BHLD + far_BLC.unflatten(-1, (d.heads, -1)).transpose(1, 2)
         return both_BHLD
@@ -212,13 +213,13 @@ class SpatialTTT(Mixer):
             piece = slice(start, stop)  # all of it chunk by chunk, which stays in a CPU's cache
             q_NLD = self._fast_heads(q_BLC[:, piece], None if turn is None else (turn[0][:, piece], turn[1][:, piece]))
             o_BFLD = self.norm(fast.read(weights.read, q_NLD)).unflatten(0, (-1, self.settings.fast_heads))
-            outputs.append((o_BFLD * gate_BFL1[:, :, piece]).transpose(1, 2).flatten(2).to(x_BLE.dtype))
+            outputs.append((o_BFLD * gate_BFL1[:, :, piece]).to(x_BLE.dtype).transpose(1, 2))
             if full:
                 part = {name: tensor[:, learned : learned + chunk] for name, tensor in lesson.items()}
                 weights = fast.learn(weights, self._studied(part, rope, state), norms, muon=self.settings.muon)
                 learned += chunk
         self._keep(weights, {name: tensor[:, learned:] for name, tensor in lesson.items()}, state)
-        return torch.cat(outputs, dim=1)
+        return torch.cat(outputs, dim=1).flatten(2)
 
     def cost(self, length: int) -> Cost:
         """All but the convolution, which depends on how many tokens are of pictures: 2 x 27 x 3 C for each of them."""
