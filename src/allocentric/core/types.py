@@ -380,7 +380,7 @@ class Score:
 
 
 class Model(Protocol):
-    """Anything that answers prompts."""
+    """Anything that answers prompts. One that holds connections or weights has `close()` too, which lets them go."""
 
     name: str
     """Shown on the leaderboard."""

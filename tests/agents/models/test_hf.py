@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,13 @@ def test_sampling_follows_the_softmax_and_the_seed(checkpoints: Checkpoints, ask
     other = dataclasses.replace(prompt, sampling=dataclasses.replace(prompt.sampling, seed=1))
     first, again, changed = (response.text for response in model.generate([prompt, prompt, other]))
     assert first == again != changed
+
+
+def test_closing_lets_the_weights_go(checkpoints: Checkpoints) -> None:
+    model = load(checkpoints("qwen2_5_vl"))
+    weights = weakref.ref(model._model)
+    model.close()
+    assert weights() is None
 
 
 def test_finish_reason_and_token_count(checkpoints: Checkpoints, ask: Ask) -> None:

@@ -10,7 +10,6 @@ trace, unless the policy keeps what was said, and the stream goes on after it.
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +22,10 @@ from torch import Tensor, nn
 from allocentric.agents.kv_memory import _attention
 from allocentric.agents.kv_memory._attention import Reading, extent_of
 from allocentric.agents.kv_memory.contract import LayersMemory, Layout
+from allocentric.agents.memory.contract import next_time_s
 from allocentric.agents.memory.errors import (
     BudgetTooSmallError,
-    DuplicateTimeError,
     FeatureSizeError,
-    FrameOrderError,
     NothingSeenError,
 )
 from allocentric.core.errors import UserError
@@ -174,7 +172,7 @@ class Watcher:
             DataError: it has no picture.
         """
         began = time.perf_counter()
-        time_s = self._checked_time(view)
+        time_s = next_time_s(view, self._last_time_s)
         pixels = self._processor.image_processor(images=[picture(view)], return_tensors="pt")
         merge = int(self._model.config.vision_config.spatial_merge_size)
         _, rows, columns = (int(value) for value in pixels["image_grid_thw"][0])
@@ -341,18 +339,6 @@ class Watcher:
     def _check(self) -> None:
         """UserError where the model is of another kind."""
         check_keys(self._model)
-
-    def _checked_time(self, view: View) -> float:
-        time_s = view.time_s
-        if time_s is None or not math.isfinite(time_s):
-            raise FrameOrderError(f"expected a frame with a time in seconds, got time_s={time_s}")
-        if self._last_time_s is not None and time_s == self._last_time_s:
-            raise DuplicateTimeError(f"two frames have the time {time_s:g} s; drop one of them")
-        if self._last_time_s is not None and time_s < self._last_time_s:
-            raise FrameOrderError(
-                f"a frame of {time_s:g} s came after one of {self._last_time_s:g} s; give frames in order of time"
-            )
-        return float(time_s)
 
     def _hold_to_budget(self) -> None:
         kept = self.nbytes()

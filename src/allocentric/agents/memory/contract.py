@@ -124,6 +124,25 @@ StandingAnswer = Callable[[Query, Recalled], float]
 """Counts, for a query and what one segment shows."""
 
 
+def next_time_s(view: View, last_time_s: float | None) -> float:
+    """The time of a stream's next frame.
+
+    Raises:
+        FrameOrderError: it has none, or one before the last frame's.
+        DuplicateTimeError: it has the last frame's.
+    """
+    time_s = view.time_s
+    if time_s is None or not math.isfinite(time_s):
+        raise FrameOrderError(f"expected a frame with a time in seconds, got time_s={time_s}")
+    if last_time_s is not None and time_s == last_time_s:
+        raise DuplicateTimeError(f"two frames have the time {time_s:g} s; drop one of them")
+    if last_time_s is not None and time_s < last_time_s:
+        raise FrameOrderError(
+            f"a frame of {time_s:g} s came after one of {last_time_s:g} s; give frames in order of time"
+        )
+    return float(time_s)
+
+
 class Memory(ABC):
     """What a policy builds. Not thread-safe; one per stream."""
 
@@ -191,7 +210,7 @@ class Memory(ABC):
             BudgetTooSmallError: the budget does not hold this frame. The memory has to be reset after it.
             DataError: it has no picture.
         """
-        time_s = self._checked_time(view)
+        time_s = next_time_s(view, self._last_time_s)
         view = drawn_once(view)
         features = self._checked_features(view)
         frame = Frame(view=view, index=self._frames_seen, time_s=time_s, features=features)
@@ -287,18 +306,6 @@ class Memory(ABC):
     def _forget_stream(self) -> None:
         self._frames_seen = self._segments_seen = self._peak_bytes = 0
         self._last_time_s = self._last_surprise = self._size = None
-
-    def _checked_time(self, view: View) -> float:
-        time_s = view.time_s
-        if time_s is None or not math.isfinite(time_s):
-            raise FrameOrderError(f"expected a frame with a time in seconds, got time_s={time_s}")
-        if self._last_time_s is not None and time_s == self._last_time_s:
-            raise DuplicateTimeError(f"two frames have the time {time_s:g} s; drop one of them")
-        if self._last_time_s is not None and time_s < self._last_time_s:
-            raise FrameOrderError(
-                f"a frame of {time_s:g} s came after one of {self._last_time_s:g} s; give frames in order of time"
-            )
-        return float(time_s)
 
     def _checked_features(self, view: View) -> Features | None:
         if not self.uses_features or self._encoder is None:

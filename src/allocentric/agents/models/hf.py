@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import re
 import time
@@ -236,6 +237,16 @@ class _HuggingFace:
             seconds=seconds,
             finish_reason="length" if end is None and len(new) >= limit else "stop",
         )
+
+    def close(self) -> None:
+        """Let the weights go, so that the next model finds their memory free."""
+        on_gpu = self._model.device.type == "cuda"
+        del self._model, self._processor, self.checkpoint
+        gc.collect()  # networks hold cycles, which counting references does not end
+        if on_gpu:
+            import torch
+
+            torch.cuda.empty_cache()
 
     def _free_memory(self) -> None:
         import torch

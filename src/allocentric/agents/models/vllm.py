@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -96,6 +98,14 @@ class _VLLM:
         for k, answer in zip(ready, answers, strict=True):
             responses[k] = answer
         return responses
+
+    def close(self) -> None:
+        """Let the engine go, with the memory it reserved."""
+        self._engine = None
+        gc.collect()
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     def _conversation(self, prompt: Prompt) -> list[dict[str, Any]] | Response:
         try:

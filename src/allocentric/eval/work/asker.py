@@ -7,8 +7,6 @@ one at a time.
 
 from __future__ import annotations
 
-import gc
-import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -144,17 +142,8 @@ class Asker:
         """Free the model before the next is loaded: two may not fit."""
         model: Any = self._model
         self._model = self._contestant = None
-        if model is None:
-            return
         if hasattr(model, "close"):
             model.close()
-        heavy = _holds_weights(model)
-        del model
-        if heavy:  # a collection costs a third of a second, more than a script's answers
-            gc.collect()
-            torch = sys.modules.get("torch")
-            if torch is not None and torch.cuda.is_available():
-                torch.cuda.empty_cache()
 
     def _prompt(self, task: Task) -> tuple[Prompt | Response, str | None]:
         item = self._items.get(task.item_id)
@@ -187,12 +176,3 @@ class Asker:
         if row is None:
             row = self._rows[item.id] = item_digest(item)
         return row
-
-
-def _holds_weights(model: Any) -> bool:
-    """Whether memory may come free with it that counting references does not give back."""
-    torch = sys.modules.get("torch")
-    if "vllm" in sys.modules or (torch is not None and torch.cuda.is_initialized()):
-        return True
-    values = getattr(model, "__dict__", {}).values()
-    return torch is not None and any(isinstance(value, torch.nn.Module) for value in values)
