@@ -98,6 +98,11 @@ def recipe_of(*models: dict[str, Any]) -> RolloutRecipe:
     return settings_from_mapping(RolloutRecipe, {"name": "s", "env": ENV, "models": list(models)}, where="test")
 
 
+def highest_tick(svg: Path) -> float:
+    words = [element.text or "" for element in ElementTree.parse(svg).iter() if element.tag.endswith("text")]
+    return max(float(word) for word in words if word.replace(".", "").isdigit())
+
+
 def test_memories_choose_what_a_model_sees(streams: list[Item], tmp_path: Path) -> None:
     last = {"name": "sees", "memory": {"name": "last_n", "frames": 4, "budget_bytes": 10_000}}
     all_ = {"name": "sees", "memory": {"name": "last_n", "frames": 100}, "label": "all"}
@@ -122,6 +127,9 @@ def test_memories_choose_what_a_model_sees(streams: list[Item], tmp_path: Path) 
     assert "https://" not in page
     for name in ("accuracy", "bytes", "attended"):
         ElementTree.parse(plots / f"{name}.svg")
+    for name, column, rows_of in (("bytes", "bytes", "frames"), ("attended", "attended_tokens", "answers")):
+        shown = [float(row[column]) for row in csv.DictReader((plots / f"{rows_of}.csv").open()) if row[column]]
+        assert highest_tick(plots / f"{name}.svg") > 0.6 * max(shown)  # the second policy has more than the first
     latency = {row["policy"]: row for row in csv.DictReader((plots / "latency.csv").open())}
     assert float(latency["all"]["frame_p50_ms"]) <= float(latency["all"]["frame_p95_ms"])
     assert (latency["all"]["frames"], latency["all"]["answers"]) == ("72", "6")

@@ -17,9 +17,9 @@ def cpu_s(work: Callable[[], object], rounds: int = 1) -> float:
 
 
 def grows_linearly(work: Callable[[int], object], size: int) -> bool:
-    """Whether four times the size costs about four times as much, and not sixteen times.
+    """Whether eight times the size costs about eight times as much, and nowhere near sixty-four times.
 
     What takes under 50 ms at the larger size is passed over: it is too short to tell.
     """
-    small_s, large_s = cpu_s(lambda: work(size), rounds=2), cpu_s(lambda: work(4 * size))
-    return large_s < 9 * small_s + 0.05
+    small_s, large_s = cpu_s(lambda: work(size), rounds=3), cpu_s(lambda: work(8 * size), rounds=3)
+    return large_s < 24 * small_s + 0.05

@@ -130,7 +130,6 @@ def _accuracy(chance: float | None) -> Draw:
         axes.errorbar(
             xs, ys, yerr=gaps, label=policy, color=colour, linestyle=style, marker="o", markersize=4, capsize=2
         )
-        axes.set_ylim(-0.03, 1.03)
         if chance is not None and not axes.get_lines()[:-1]:
             axes.axhline(chance, color="#b3261e", linewidth=0.8, linestyle="--")
 
@@ -139,19 +138,19 @@ def _accuracy(chance: float | None) -> Draw:
 
 def _lines(value: str, *, points: bool = False) -> Draw:
     def draw(axes: Any, policy: str, rows: Sequence[Row], colour: str) -> None:
-        by_time: dict[float, list[float]] = {}
-        for row in rows:
-            by_time.setdefault(float(row["time_s"]), []).append(float(row[value]))
-        xs = sorted(by_time)
-        ys = [sum(by_time[x]) / len(by_time[x]) for x in xs]
-        axes.plot(xs, ys, label=policy, color=colour, marker="o" if points else None, markersize=4, linewidth=1.4)
-        axes.set_ylim(bottom=0)
+        label: str | None = policy
+        for stream in dict.fromkeys(row["stream"] for row in rows):
+            mine = sorted((float(row["time_s"]), float(row[value])) for row in rows if row["stream"] == stream)
+            xs, ys = zip(*mine, strict=True)
+            style = {"marker": "o", "markersize": 3, "linestyle": ""} if points else {"linewidth": 1.2}
+            axes.plot(xs, ys, label=label, color=colour, alpha=0.8, **style)
+            label = None  # once in the legend
 
     return draw
 
 
 def _figure(rows: Sequence[Row], colours: Mapping[str, str], x_label: str, y_label: str, draw: Draw) -> str:
-    """An SVG with a line per policy; empty where there are no rows."""
+    """An SVG in which every policy is drawn, from 0 to the most of all; empty where there are no rows."""
     if not rows:
         return ""
     import matplotlib as mpl
@@ -161,6 +160,7 @@ def _figure(rows: Sequence[Row], colours: Mapping[str, str], x_label: str, y_lab
     axes = figure.subplots()
     for policy in dict.fromkeys(row["policy"] for row in rows):
         draw(axes, policy, [row for row in rows if row["policy"] == policy], colours.get(policy, "#9aa0a6"))
+    axes.set_ylim(bottom=-0.03 * axes.get_ylim()[1])  # after the last line: earlier, the first would set the top
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.spines[["top", "right"]].set_visible(False)
