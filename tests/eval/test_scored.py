@@ -94,6 +94,9 @@ def test_a_response_file_needs_a_benchmark_and_a_folder_must_be_a_run(fake, tmp_
         score(tmp_path / "r.jsonl")
     with pytest.raises(UserError, match="not a run folder"):
         score(tmp_path)
+    (tmp_path / "config.yaml").write_text("name: walks\nenv: {id: allocentric/Explore-v0}\n")
+    with pytest.raises(UserError, match="the run of another command"):
+        score(tmp_path)
     with pytest.raises(UserError, match="can't read the responses"):
         score(tmp_path / "absent.jsonl", benchmark={"name": "fake"})
 

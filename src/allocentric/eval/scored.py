@@ -62,8 +62,11 @@ class ScoredRun:
 
 @many_records()
 def load_run(folder: Path) -> ScoredRun:
-    """Read a run folder, finished or not. DataError where it is none."""
-    job = plan(settings_from_mapping(EvalRecipe, read_config(folder), where=str(folder / "config.yaml")))
+    """Read a run folder of `allocentric eval`, finished or not. DataError where it is none."""
+    config = read_config(folder)
+    if "benchmark" not in config:
+        raise DataError(f"{folder} is the run of another command: its config.yaml names no benchmark")
+    job = plan(settings_from_mapping(EvalRecipe, config, where=str(folder / "config.yaml")))
     rows = {item.id: item_digest(item) for item in job.items}
     answers, frames = _logged_answers(folder, job, rows)
     sha256 = rows_digest(list(rows.values()))
