@@ -25,7 +25,7 @@ test: install
 	$(BIN)/pytest -n auto -m "not slow"
 
 test-slow: install
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -n 2 -m slow
 
 lint: install
 	$(BIN)/ruff check .
