@@ -25,6 +25,9 @@ from allocentric.train.work import plan
 GROUP = {"name": "grpo", "generations": 4, "max_new_tokens": 6, "rewards": {"format": 0.5, "length": 0.1,
          "free_tokens": 1, "most_tokens": 6}}  # fmt: skip
 
+TAUGHT = {"name": "distill", "convert": {"mixers": [{"mixer": "gated_deltanet"}]}, "layers": {"steps": 6}}
+"""Killed after step 7, so it continues where its second phase begins."""
+
 
 def curve(folder: Path) -> list[tuple[float, ...]]:
     rows = [row for key, row in sorted(read_samples(folder).items()) if key.startswith("metrics/")]
@@ -53,11 +56,11 @@ def kill_after_step(recipe: Any, runs: Path, step: int) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["sft", "grpo"])
+@pytest.mark.parametrize("stage", ["sft", "grpo", "distill"])
 def test_a_killed_run_continues_as_if_undisturbed(stage: str, recipe_of: Any, tmp_path: Path) -> None:
     torch.set_num_threads(1)
-    settings: dict[str, Any] = {"steps": 12, "save_every": 3, "batch_size": 2 if stage == "sft" else 8}
-    recipe = recipe_of(stage if stage == "sft" else GROUP, **settings)
+    settings: dict[str, Any] = {"steps": 12, "save_every": 3, "batch_size": 8 if stage == "grpo" else 2}
+    recipe = recipe_of({"sft": stage, "grpo": GROUP, "distill": TAUGHT}[stage], **settings)
     undisturbed = train(recipe, tmp_path / "calm")
     killed = kill_after_step(recipe, tmp_path / "killed", 7)
     assert not (killed / "results.json").exists()

@@ -17,20 +17,10 @@ def trainer(work: Work, settings: Settings) -> Any:
     """TRL's SFTTrainer over the recipe's items."""
     del settings
     require_trl()
-    from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
-    asked = work.questions
-    tokenizer = work.checkpoint.processor.tokenizer
-    collator = Collator(
-        lambda index: work.encoder.example(asked.prompt(asked.items[index]), asked.answer(asked.items[index])),
-        ids=[item.id for item in asked.items],
-        pad_token_id=tokenizer.pad_token_id,
-        on_bad=work.recipe.on_bad_sample,
-    )
-    # The rows name items; the column `images` tells TRL that whatever else is needed is made by the collator.
-    rows = Dataset.from_dict({"index": range(len(asked.items)), "images": [[] for _ in asked.items]})
-    arguments = work.configure(SFTConfig, max_length=None, train_sampling_strategy=_order(work))
+    rows, collator = rows_and_collator(work)
+    arguments = work.configure(SFTConfig, max_length=None, train_sampling_strategy=order(work))
     return built(
         lambda: watched(SFTTrainer, work)(
             model=work.checkpoint.model,
@@ -44,5 +34,21 @@ def trainer(work: Work, settings: Settings) -> Any:
     )
 
 
-def _order(work: Work) -> str:
+def rows_and_collator(work: Work) -> tuple[Any, Collator]:
+    """Rows that name the recipe's items, and what makes batches with labels of them."""
+    from datasets import Dataset
+
+    asked = work.questions
+    collator = Collator(
+        lambda index: work.encoder.example(asked.prompt(asked.items[index]), asked.answer(asked.items[index])),
+        ids=[item.id for item in asked.items],
+        pad_token_id=work.checkpoint.processor.tokenizer.pad_token_id,
+        on_bad=work.recipe.on_bad_sample,
+    )
+    # The column `images` tells TRL that whatever else is needed is made by the collator.
+    return Dataset.from_dict({"index": range(len(asked.items)), "images": [[] for _ in asked.items]}), collator
+
+
+def order(work: Work) -> str:
+    """TRL's name of the order in which rows are drawn."""
     return "random" if work.recipe.shuffle else "sequential"
