@@ -119,6 +119,7 @@ def _save_model(work: Work, trainer: Any) -> None:
         trainer.save_model(str(made))  # gathers what is spread over processes
     elif work.log is not None:
         model.merge_and_unload().save_pretrained(made)
+        getattr(trainer, "save_beside", lambda _: None)(made)
     trainer.accelerator.wait_for_everyone()
     if work.log is None:
         return

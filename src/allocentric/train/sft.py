@@ -2,36 +2,92 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+from pydantic import Field
 
 from allocentric.core import config
 from allocentric.train.data import Collator
 from allocentric.train.work import Work, built, require_trl, watched
 
 
+class LatentFrameSettings(config.Settings):
+    """Prediction of the encoder's features of the next frame (Cambrian-S, arXiv 2511.04670)."""
+
+    weight: float = Field(default=0.1, gt=0)
+    """Of mean squared error plus cosine distance, beside the loss on the answer."""
+
+
 class Settings(config.Settings):
-    """None beyond the recipe's own."""
+    """Losses beside the one on the answer."""
+
+    latent_frame: LatentFrameSettings | None = None
+    """Learn to predict the next frame as well; None doesn't."""
 
 
 def trainer(work: Work, settings: Settings) -> Any:
     """TRL's SFTTrainer over the recipe's items."""
-    del settings
     require_trl()
     from trl import SFTConfig, SFTTrainer
 
     rows, collator = rows_and_collator(work)
     arguments = work.configure(SFTConfig, max_length=None, train_sampling_strategy=order(work))
-    return built(
-        lambda: watched(SFTTrainer, work)(
+    adapters = work.adapters()
+    trainer_class = watched(SFTTrainer, work)
+    if settings.latent_frame is not None:
+        trainer_class = _predicting(trainer_class, work, settings.latent_frame)
+    made = built(
+        lambda: trainer_class(
             model=work.checkpoint.model,
             processing_class=work.checkpoint.processor,
             args=arguments,
             train_dataset=rows,
             data_collator=collator,
-            peft_config=work.adapters(),
+            peft_config=adapters,
             callbacks=work.callbacks,
         )
     )
+    if settings.latent_frame is not None:
+        made.latent_frame.head.requires_grad_(True)  # adapters freeze whatever they aren't put on
+    return made
+
+
+def _predicting(base: Any, work: Work, settings: LatentFrameSettings) -> Any:
+    """A trainer class with the loss on the next frame added, and its head saved beside the model."""
+    from allocentric.train.latent_frame_loss import FILE, LatentFrame
+
+    watch = LatentFrame(work.checkpoint.model, seed=work.recipe.seed)
+    if (Path(work.recipe.model.path) / FILE).is_file():
+        watch.load(Path(work.recipe.model.path))
+
+    class Predicting(base):  # type: ignore[misc]
+        """See `_predicting`."""
+
+        latent_frame = watch
+
+        def compute_loss(self, model: Any, inputs: Any, *rest: Any, **more: Any) -> Any:
+            loss = super().compute_loss(model, inputs, *rest, **more)
+            for name, value in watch.losses.items():
+                mean = self.accelerator.gather(value.detach().reshape(1)).mean().item()
+                self._metrics["train"][f"aux/latent_frame{'' if name == 'loss' else '_' + name}"].append(mean)
+            # The loss on the answer is a mean over the tokens of all passes of an update, this one over one pass.
+            return loss + settings.weight * watch.losses["loss"] / self.current_gradient_accumulation_steps
+
+        def save_beside(self, folder: Path, state: Any = None) -> None:
+            """What belongs to the model and isn't among its weights."""
+            watch.save(folder, state)
+
+        def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+            super()._save(output_dir, state_dict)
+            if self.args.should_save:
+                self.save_beside(Path(output_dir or self.args.output_dir), state_dict)
+
+        def _load_from_checkpoint(self, resume_from_checkpoint: Any, model: Any = None) -> None:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            watch.load(Path(resume_from_checkpoint))
+
+    return Predicting
 
 
 def rows_and_collator(work: Work) -> tuple[Any, Collator]:

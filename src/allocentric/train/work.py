@@ -14,7 +14,7 @@ from allocentric.agents.models import _checkpoint, hf
 from allocentric.core import config
 from allocentric.core.catalog import STAGES
 from allocentric.core.config import resolved, settings_from_mapping
-from allocentric.core.errors import MissingPackageError, SettingsError, UserError, suggestion
+from allocentric.core.errors import DataError, MissingPackageError, SettingsError, UserError, suggestion
 from allocentric.core.runlog import RunLog
 from allocentric.train.data import Encoder, PictureCheck, Questions, model_settings, questions
 from allocentric.train.recipe import LoraSettings, TrainRecipe
@@ -274,8 +274,7 @@ def watched(base: Any, work: Work) -> Any:
             if not isinstance(target, PreTrainedModel) or self.is_fsdp_enabled or self.is_deepspeed_enabled:
                 super()._load_from_checkpoint(resume_from_checkpoint, model)
                 return
-            saved = type(target).from_pretrained(resume_from_checkpoint, dtype=target.dtype)
-            target.load_state_dict(saved.state_dict(), strict=True)
+            _load_weights(target, resume_from_checkpoint)
 
         def _get_train_sampler(self, dataset: Any = None) -> Any:
             sampler = super()._get_train_sampler(dataset)
@@ -296,6 +295,16 @@ def watched(base: Any, work: Work) -> Any:
 
     Watched.__name__ = base.__name__
     return Watched
+
+
+def _load_weights(model: Any, folder: str) -> None:
+    """Those of a checkpoint into a model. DataError where they aren't the same ones."""
+    saved = type(model).from_pretrained(folder, dtype=model.dtype)
+    missing, unknown = model.load_state_dict(saved.state_dict(), strict=False)
+    beside = set(model._keys_to_ignore_on_save or ())  # of parts that are saved in files of their own
+    wrong = [*unknown, *(name for name in missing if name not in beside)]
+    if wrong:
+        raise DataError(f"{folder} has other weights than the model, among them {wrong[0]}")
 
 
 class _ByEpoch:
