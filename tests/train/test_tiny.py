@@ -88,3 +88,17 @@ def test_a_larger_model_reads_a_picture_and_answers(family: str, tmp_path: Path)
     assert response.error is None
     with pytest.raises(UserError, match="unknown model size '5m'"):
         tiny.build(tmp_path / "n", family, size="5m")
+
+
+def test_words_become_tokens_and_the_spread_of_the_weights_is_a_setting(tmp_path: Path) -> None:
+    from safetensors.numpy import load_file
+    from transformers import AutoTokenizer
+
+    folder = tiny.build(tmp_path / "words", "qwen3_vl", words=("red", "purple"), init_std=0.1)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert tokenizer.tokenize("red") == ["red"]
+    assert len(tokenizer("is purple red", add_special_tokens=False)["input_ids"]) <= 5
+    assert tokenizer.decode(tokenizer("is purple red")["input_ids"]) == "is purple red"
+    for name, weight in load_file(folder / "model.safetensors").items():
+        if name.endswith("q_proj.weight"):
+            assert 0.09 < weight.std() < 0.11

@@ -1,4 +1,4 @@
-"""Commands that generate data: make, make-search, make-stream, make-quiz."""
+"""Commands that generate data: make, make-search, make-stream, make-quiz, make-sparkle."""
 
 from __future__ import annotations
 
@@ -100,3 +100,23 @@ def make_quiz(
         terminal.print_json({"folder": str(folder), "counts": made})
     else:
         terminal.print_table(["question", "number"], [(k, str(n)) for k, n in made.items()], notes=[f"set: {folder}"])
+
+
+def make_sparkle(
+    recipe: Annotated[Path, typer.Argument(help="Recipe YAML (configs/sparkle.yaml).")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the set; default data/<recipe file>.")] = None,
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Ask about points on drawn boards: direction, distance, localisation, shortest path, travelling salesman."""
+    from allocentric.core.config import load_recipe
+    from allocentric.datasets.sparkle.records import Recipe, write_set
+
+    folder = out or Path("data") / recipe.stem
+    settings = load_recipe(recipe, Recipe, overrides or ())
+    made = write_set(settings, folder, progress=terminal.TerminalProgress())
+    if json:
+        terminal.print_json({"folder": str(folder), "counts": made})
+        return
+    rows = [(split, kind, str(count)) for split, kinds in made.items() for kind, count in kinds.items()]
+    terminal.print_table(["split", "question", "number"], rows, notes=[f"set: {folder}"])

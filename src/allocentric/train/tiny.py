@@ -60,6 +60,8 @@ SIZES: dict[str, Size] = {
 }
 """By name, which says the number of parameters roughly: 0.2 to 50 million."""
 SMALLEST = "0.2M"
+INIT_STD = 0.02
+"""Standard deviation of random weights in these families."""
 _VOCABULARY = 512
 _SPECIAL_TOKENS = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>",
@@ -163,7 +165,14 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-def build(folder: Path, family: str, seed: int = 0, size: str = SMALLEST) -> Path:
+def build(
+    folder: Path,
+    family: str,
+    seed: int = 0,
+    size: str = SMALLEST,
+    words: tuple[str, ...] = (),
+    init_std: float = INIT_STD,
+) -> Path:
     """Write a tiny model of `family` to `folder`, as `save_pretrained` writes a real one; returns the folder.
 
     The same family, seed and package versions give the same bytes, so a folder that holds this very model is left as
@@ -174,6 +183,9 @@ def build(folder: Path, family: str, seed: int = 0, size: str = SMALLEST) -> Pat
         family: A key of `FAMILIES`.
         seed: Of the weights.
         size: A key of `SIZES`.
+        words: Become one token each, with and without a space before, beside those of the tokenizer's own text.
+        init_std: Of the random weights. The families' 0.02 suits widths of thousands; a model of width 64 to 256 that
+            is to learn, rather than only to take the path of a real one, wants about 0.1.
 
     Raises:
         UserError: unknown family or size, or the folder holds something else.
@@ -186,7 +198,7 @@ def build(folder: Path, family: str, seed: int = 0, size: str = SMALLEST) -> Pat
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
         made = Path(scratch) / folder.name
-        _write(made, family, seed, SIZES[size])
+        _write(made, family, seed, SIZES[size], words, init_std)
         if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
             made.replace(folder)
         elif not _same_files(made, folder):
@@ -194,19 +206,23 @@ def build(folder: Path, family: str, seed: int = 0, size: str = SMALLEST) -> Pat
     return folder
 
 
-def _write(folder: Path, family: str, seed: int, size: Size) -> None:
+def _write(folder: Path, family: str, seed: int, size: Size, words: tuple[str, ...], init_std: float) -> None:
     try:
         import torch
         from transformers import AutoModelForImageTextToText
     except ModuleNotFoundError as error:
         raise MissingPackageError(error.name or "transformers", needed_for="a tiny model", extra="hf") from None
     folder.mkdir()
-    tokenizer = _tokenizer(FAMILIES[family])
+    tokenizer = _tokenizer(FAMILIES[family], words)
     tokenizer.save_pretrained(folder)
     _save_processors(folder, FAMILIES[family])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = AutoModelForImageTextToText.from_config(_config(family, tokenizer, size), dtype=torch.float32)
+        settings = _config(family, tokenizer, size)
+        if init_std != INIT_STD:
+            for part in (settings, settings.text_config, settings.vision_config):
+                part.initializer_range = init_std
+        model = AutoModelForImageTextToText.from_config(settings, dtype=torch.float32)
     model.generation_config = _generation_config(tokenizer)
     model.save_pretrained(folder)
 
@@ -275,7 +291,7 @@ def _generation_config(tokenizer: Any) -> Any:
     return GenerationConfig(do_sample=False, eos_token_id=[end, pad], pad_token_id=pad)
 
 
-def _tokenizer(spec: Family) -> Any:
+def _tokenizer(spec: Family, words: tuple[str, ...] = ()) -> Any:
     """Byte-level BPE trained on the words of spatial questions, with the family's special tokens and chat template."""
     from tokenizers import ByteLevelBPETokenizer
     from transformers import Qwen2Tokenizer
@@ -292,7 +308,7 @@ def _tokenizer(spec: Family) -> Any:
         model_max_length=65536,
     )
     tokenizer.add_special_tokens({"additional_special_tokens": list(_SPECIAL_TOKENS)})
-    tokenizer.add_tokens(list(_PLAIN_TOKENS))
+    tokenizer.add_tokens([*_PLAIN_TOKENS, *(form for word in words for form in (word, f" {word}"))])
     default_system = _DEFAULT_SYSTEM if spec.default_system else ""
     tokenizer.chat_template = _CHAT_TEMPLATE.replace("DEFAULT_SYSTEM", default_system)
     return tokenizer
@@ -355,13 +371,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--family", choices=[*FAMILIES, "all"], default="all", help="which architecture")
     parser.add_argument("--size", choices=list(SIZES), default=SMALLEST, help="parameters, roughly")
     parser.add_argument("--seed", type=int, default=0, help="of the weights")
+    parser.add_argument("--words", nargs="*", default=[], help="one token each, beside those of the tokenizer's text")
+    parser.add_argument("--init-std", type=float, default=INIT_STD, help="of the random weights; 0.1 learns sooner")
     options = parser.parse_args(arguments)
+    words = tuple(options.words)
     try:
         if options.family == "all":
             for family in FAMILIES:
-                print(build(options.folder / family, family, options.seed, options.size))
+                print(build(options.folder / family, family, options.seed, options.size, words, options.init_std))
         else:
-            print(build(options.folder, options.family, options.seed, options.size))
+            print(build(options.folder, options.family, options.seed, options.size, words, options.init_std))
     except UserError as error:
         print(error, file=sys.stderr)
         return error.exit_code

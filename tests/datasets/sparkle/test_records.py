@@ -1,0 +1,104 @@
+"""Sets as files: the same bytes from the same seed, balance, splits apart, and what evaluation and training read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from allocentric.core.config import load_recipe
+from allocentric.core.errors import UserError
+from allocentric.core.records import item_from_record, parse_json
+from allocentric.core.types import Choice, Item
+from allocentric.datasets.sparkle.board import Settings as BoardSettings
+from allocentric.datasets.sparkle.records import BASIC, TASKS, Recipe, write_set
+from allocentric.eval.benchmarks import sparkle
+from allocentric.eval.frames import FramesPolicy
+from allocentric.train.data import questions
+from allocentric.train.recipe import DataSettings
+
+SMALL = Recipe(
+    boards={"train": 24, "test": 24},
+    tasks={"train": BASIC},
+    forms=("choice", "open"),
+    board=BoardSettings(cells=8, cell_px=16, points=(5, 6), roads=False, axes=False),
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("sparkle") / "set"
+    write_set(SMALL, made)
+    return made
+
+
+def items_of(file: Path) -> list[Item]:
+    return [item_from_record(parse_json(line)) for line in file.read_text().splitlines()]
+
+
+def test_the_same_seed_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    write_set(SMALL, tmp_path)
+    files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    assert files == sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file())
+    assert all((folder / file).read_bytes() == (tmp_path / file).read_bytes() for file in files)
+    with pytest.raises(UserError, match="other settings"):
+        write_set(SMALL.model_copy(update={"seed": 1}), tmp_path)
+
+
+def test_letters_words_and_lengths_are_balanced_and_say_nothing_of_each_other(folder: Path) -> None:
+    items = items_of(folder / "test.jsonl")
+    for task in TASKS:
+        places = Counter(item.gold.index for item in items if item.kind == task and isinstance(item.gold, Choice))
+        assert dict(places) == {0: 8, 1: 8, 2: 8}
+    for kind in ("direction", "direction_open"):
+        words = Counter(item.evidence.label for item in items if item.kind == kind)
+        assert set(words.values()) == {3}
+        assert len(words) == 8
+    lengths = Counter(item.evidence.label for item in items if item.kind == "distance_open")
+    assert max(lengths.values()) - min(lengths.values()) <= 1
+
+
+def test_splits_share_no_board_and_hold_their_tasks(folder: Path) -> None:
+    train, test = items_of(folder / "train.jsonl"), items_of(folder / "test.jsonl")
+    assert not {item.scene_id for item in train} & {item.scene_id for item in test}
+    assert {item.kind.removesuffix("_open") for item in train} == set(BASIC)
+    assert {item.kind for item in test} == {*TASKS, *(f"{task}_open" for task in TASKS if "sales" not in task)}
+    assert len({item.id for item in train + test}) == len(train + test)
+
+
+def test_the_benchmark_asks_them_with_and_without_pictures(folder: Path) -> None:
+    benchmark = sparkle.build(sparkle.Settings(dataset=str(folder / "test.jsonl")))
+    items = benchmark.items()
+    (profile,) = benchmark.profiles
+    assert all(view.image.is_file() for item in items for view in item.views if isinstance(view.image, Path))
+    assert all(benchmark.score(item, _right(item), profile).value == 1 for item in items)
+    assert benchmark.chance(items[0]) == pytest.approx(1 / 3)
+    for count in (0, 1):
+        data = {"benchmark": {"name": "sparkle", "dataset": str(folder / "test.jsonl")}}
+        asked = questions(DataSettings(**data, frames=FramesPolicy(count=count)), seed=0)  # type: ignore[arg-type]
+        assert all(len(asked.prompt(item).views) == count for item in asked.items)
+        assert all(asked.score(item, asked.answer(item)).value == 1 for item in asked.items)
+
+
+def _right(item: Item) -> str:
+    from allocentric.agents.models.scripted import text_from_answer
+
+    return text_from_answer(item.gold)
+
+
+def test_without_a_set_the_benchmark_says_how_to_make_one() -> None:
+    with pytest.raises(UserError, match="make-sparkle"):
+        sparkle.build(sparkle.Settings())
+
+
+def test_what_no_board_can_offer_is_refused_in_one_line(tmp_path: Path) -> None:
+    wanted = Recipe(boards={"test": 1}, options=6, board=BoardSettings(points=(3, 3)))
+    with pytest.raises(UserError, match="no board in"):
+        write_set(wanted, tmp_path)
+    assert not (tmp_path / "recipe.yaml").exists()
+
+
+@pytest.mark.parametrize("name", ["sparkle", "sparkle_tiny"])
+def test_shipped_recipes_hold(name: str, repository: Path) -> None:
+    load_recipe(repository / "configs" / f"{name}.yaml", Recipe)
