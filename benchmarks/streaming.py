@@ -1,6 +1,6 @@
 """Hours of a stream through every memory policy on one core: frames a second, bytes kept, and resident memory.
 
-    python benchmarks/streaming.py [--json] [--hours 10] [--policies NAME ...] [--recording FOLDER]
+    python benchmarks/streaming.py [--json] [--hours 10] [--policies NAME ...] [--recording FOLDER] [--model FOLDER]
 
 The stream (`scenes.stream`) walks through furnished houses at one frame a second, 128 x 96, a new house every 90 s.
 Drawing 36,000 frames again for each policy would take hours, so they are drawn and encoded once, in this run, and
@@ -8,6 +8,10 @@ written as pictures (JPEG of quality 95, as a camera would send them) and featur
 watches these very frames in a process of its own, one after the other, reading one frame at a time. `--recording
 FOLDER` keeps the files (some 400 MB for 10 hours), so that policies can be measured in several runs. `--drawn-hours`
 draws fewer hours and shows them again and again, at later and later times; it is printed with the figures.
+
+`--model` names a checkpoint (`python -m allocentric.train.tiny FOLDER`) in whose KV cache the policies of
+`agents/kv_memory` keep the stream, rows `kv/NAME`; `--hybrid` one with fast weights (`allocentric convert`), for
+`kv/fast_weights`. Their frames a second are the model's reading.
 
 `frames_per_second` is a policy's own work: wall time of `observe` on frames whose picture and features are there; the
 rates of drawing and encoding are printed beside it. A question is asked every `--ask-s` seconds and is not counted in
@@ -39,13 +43,14 @@ import numpy as np
 from allocentric.agents.encoders.contract import Encoder, Features
 from allocentric.agents.memory.contract import Memory, Query
 from allocentric.agents.memory.errors import StreamMemoryError
-from allocentric.core.catalog import ENCODERS, MEMORY
+from allocentric.core.catalog import ENCODERS, KV_MEMORY, MEMORY
 from allocentric.core.errors import UserError
 from allocentric.core.types import Camera, FloatArray, View
 
 WIDTH_PX, HEIGHT_PX = 128, 96
 SEED = 40
 SAMPLE_FRAMES = 100
+KV = "kv/"
 LABELS = ("sofa", "lamp", "teddy bear")
 
 
@@ -170,10 +175,46 @@ def encoder_of(name: str) -> Encoder:
     return encoder
 
 
-def memory_of(name: str, encoder: Encoder, budget_bytes: int) -> Memory:
+def memory_of(name: str, encoder: Encoder, budget_bytes: int, checkpoint: str | None = None) -> Memory | ReadByModel:
+    if name.startswith(KV):
+        assert checkpoint is not None
+        return ReadByModel(name.removeprefix(KV), checkpoint, budget_bytes)
     module: Any = MEMORY.load(name)
     memory: Memory = module.build(module.Settings(budget_bytes=budget_bytes), encoder)
     return memory
+
+
+class ReadByModel:
+    """A memory in a model's KV cache, with the part of `Memory` that is measured."""
+
+    def __init__(self, name: str, checkpoint: str, budget_bytes: int) -> None:
+        from allocentric.agents.kv_memory.watcher import Watcher
+        from allocentric.agents.models import _checkpoint
+
+        policy: Any = KV_MEMORY.load(name)
+        loaded = _checkpoint.load(checkpoint, revision=None, dtype="float32", device="cpu", attn_implementation=None)
+        small = {"kv_retrieval": {"window": 8, "top_k": 16}, "fast_weights": {"sinks": 64, "window": 256}}
+        settings = policy.Settings(budget_bytes=budget_bytes, **small.get(name, {}))
+        self._watcher = getattr(policy, "READER", Watcher)(loaded, policy, settings)
+        self.observe, self.budget_bytes = self._watcher.observe, budget_bytes
+
+    @property
+    def total_bytes(self) -> int:
+        """Kept now."""
+        return sum(self._watcher.nbytes().values())
+
+    @property
+    def peak_bytes(self) -> int:
+        """Most it kept after a frame."""
+        peak: int = self._watcher.peak_bytes
+        return peak
+
+    def stand(self, query: Query, count: Any) -> None:
+        """Questions are not known beforehand."""
+
+    def retrieve(self, query: Query) -> Any:
+        """A short answer, which reads what was kept."""
+        return self._watcher.answer(query.text, max_new_tokens=4)
 
 
 def resident_bytes() -> int:
@@ -184,11 +225,19 @@ def resident_bytes() -> int:
     return pages * resource.getpagesize()
 
 
-def watch(name: str, recording: Recording, encoder_name: str, budget_bytes: int, ask_s: int, answers: Any) -> None:
+def watch(
+    name: str,
+    recording: Recording,
+    encoder_name: str,
+    budget_bytes: int,
+    ask_s: int,
+    checkpoint: str | None,
+    answers: Any,
+) -> None:
     """One policy's hours, in a process of its own; puts its figures into `answers`."""
     single_threaded()
     encoder = Recorded(encoder_of(encoder_name))
-    memory = memory_of(name, encoder, budget_bytes)
+    memory = memory_of(name, encoder, budget_bytes, checkpoint)
     query = Query(text="Where were the sofa, the lamp and the teddy bear?", labels=LABELS)
     memory.stand(query, lambda _query, recalled: float(len(recalled.blocks)))
     observing, asking, asked = 0.0, 0.0, 0
@@ -238,26 +287,36 @@ def single_threaded() -> None:
         pass
 
 
-def usable(names: list[str], encoder: Encoder, budget_bytes: int) -> tuple[list[str], dict[str, str]]:
-    """Policies that work over an encoder's features, and why the others don't."""
+def cached_by(arguments: argparse.Namespace) -> list[str]:
+    """Rows of the memories in a model's cache."""
+    hybrids = {"fast_weights"}
+    return [KV + name for name in KV_MEMORY.names() if (arguments.hybrid if name in hybrids else arguments.model)]
+
+
+def usable(names: list[str], arguments: argparse.Namespace) -> tuple[list[str], dict[str, str]]:
+    """Policies that work over an encoder's features or with the models given, and why the others don't."""
     works, left_out = [], {}
+    encoder, cached = encoder_of(arguments.encoder), cached_by(arguments)
     for name in names:
+        if name.startswith(KV):
+            if name not in cached:
+                raise UserError(f"{name} needs a checkpoint: --model, or --hybrid for fast weights")
+            works.append(name)
+            continue
         try:
-            memory_of(name, encoder, budget_bytes)
+            memory_of(MEMORY.resolve(name), encoder, arguments.budget_bytes)
         except (StreamMemoryError, UserError) as error:
             left_out[name] = str(error)
         else:
-            works.append(name)
+            works.append(MEMORY.resolve(name))
     return works, left_out
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Record the hours, then let each policy watch them."""
     single_threaded()
-    names = [MEMORY.resolve(name) for name in arguments.policies or MEMORY.names()]
-    works, left_out = (
-        ([], {}) if arguments.only_record else usable(names, encoder_of(arguments.encoder), arguments.budget_bytes)
-    )
+    names = arguments.policies or [*MEMORY.names(), *cached_by(arguments)]
+    works, left_out = ([], {}) if arguments.only_record else usable(names, arguments)
     context = multiprocessing.get_context("spawn")
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="streaming-") as temporary:
@@ -269,7 +328,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         print(rates, file=sys.stderr, flush=True)
         for name in works:
             answers = context.Queue()
-            task = (name, recording, arguments.encoder, arguments.budget_bytes, arguments.ask_s, answers)
+            checkpoint = arguments.hybrid if name == KV + "fast_weights" else arguments.model
+            task = (name, recording, arguments.encoder, arguments.budget_bytes, arguments.ask_s, checkpoint, answers)
             process = context.Process(target=watch, args=task)
             process.start()
             while process.is_alive() and answers.empty():
@@ -291,6 +351,8 @@ def main() -> int:
     parser.add_argument("--drawn-hours", type=float, help="shown again after that; default: all are drawn")
     parser.add_argument("--policies", nargs="+", help="default: all that work over an encoder's features")
     parser.add_argument("--encoder", default="convolutional")
+    parser.add_argument("--model", help="checkpoint for the memories in a KV cache")
+    parser.add_argument("--hybrid", help="checkpoint with fast weights")
     parser.add_argument("--budget-bytes", type=int, default=2 * 2**20)
     parser.add_argument("--ask-s", type=int, default=600, help="seconds of stream between questions; 0 asks none")
     parser.add_argument("--recording", type=Path, help="folder of drawn and encoded frames; made where it is missing")

@@ -3,9 +3,12 @@
 Pictures are drawn from procedural houses, from their walks, after things of random categories were set down on free
 floor so that rare and out-of-place things are seen too; the labels come from the renderer's id pass.
 
-    python -m allocentric.train.light_encoder OUT.safetensors [--houses 220] [--epochs 14] [--seed 0]
+    python -m allocentric.train.light_encoder OUT.safetensors [--houses 400] [--epochs 40] [--seed 0]
+        [--pictures FILE.npz] [--device cuda]
 
-About a quarter of an hour on one core. Houses held out give the figures that are printed and written beside the
+Drawing takes some five minutes on one core; 120 epochs take as long on a GPU and hours on one core (12 epochs: a
+quarter of an hour). `--pictures` keeps what was drawn, so that it can be trained on elsewhere: drawn where there is a
+renderer, learnt from where there is a GPU. Houses held out give the figures that are printed and written beside the
 weights: mean average precision over the categories that 10 or more of those pictures show.
 """
 
@@ -24,6 +27,7 @@ from numpy.typing import NDArray
 from allocentric.core.errors import UserError
 from allocentric.core.geometry import pose
 from allocentric.core.types import Object, Scene
+from allocentric.datasets.supersensing._places import THINGS
 from allocentric.scenes import trajectory
 from allocentric.scenes.furniture.catalog import categories
 from allocentric.scenes.render import raster
@@ -33,7 +37,10 @@ from allocentric.scenes.walkable import walkable_map
 _FIRST_HOUSE = 500_000
 """Seeds of houses to train on start here, far from those of tests and benchmarks."""
 _HELD_OUT = 20
-_EXTRA_THINGS = 12
+_EXTRA_THINGS, _ASKED_FOR = 18, 12
+"""Things set down in a house, and how many of them are of the kinds that quizzes ask for: small, and few of each."""
+_VIEWS_PER_HOUSE = 24
+_JPEG_QUALITY = 90
 _FREE_RADIUS_M = 0.35
 _LEAST_PATCH_SHARE = 0.04
 """A patch shows a category when at least this share of its pixels does: 10 of 256."""
@@ -55,10 +62,41 @@ class Pictures:
         return Pictures(self.images_NHWC[which], self.shares_NPL[which])
 
 
-def draw(houses: Sequence[int], labels: Sequence[str], views_per_house: int = 48) -> Pictures:
+def draw(houses: Sequence[int], labels: Sequence[str], views_per_house: int = _VIEWS_PER_HOUSE) -> Pictures:
     """Views of houses given by seed."""
     parts = [_draw_house(house, labels, views_per_house) for house in houses]
     return Pictures(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+
+def save_pictures(path: Path, **sets: Pictures) -> None:
+    """Write sets of pictures by name: JPEG of quality 90, and the shares of the patches that show something."""
+    import cv2
+
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, pictures in sets.items():
+        files = [cv2.imencode(".jpg", image[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))[1].ravel()
+                 for image in pictures.images_NHWC]  # fmt: skip
+        arrays[f"{name}_files"] = np.concatenate(files)
+        arrays[f"{name}_sizes"] = np.array([len(file) for file in files])
+        arrays[f"{name}_where"] = np.argwhere(pictures.shares_NPL).astype(np.uint16)
+        arrays[f"{name}_shares"] = pictures.shares_NPL[pictures.shares_NPL != 0]
+        arrays[f"{name}_shape"] = np.array(pictures.shares_NPL.shape)
+    np.savez_compressed(path, allow_pickle=False, **arrays)
+
+
+def load_pictures(path: Path, name: str) -> Pictures:
+    """One set of `save_pictures`. UserError for a file of something else."""
+    import cv2
+
+    with np.load(path, allow_pickle=False) as arrays:
+        if f"{name}_files" not in arrays:
+            raise UserError(f"{path} holds no {name!r} pictures; remove it to draw them again")
+        ends = np.cumsum(arrays[f"{name}_sizes"])[:-1]
+        files = np.split(arrays[f"{name}_files"], ends)
+        images = np.stack([cv2.imdecode(file, cv2.IMREAD_COLOR)[..., ::-1] for file in files])
+        shares = np.zeros(arrays[f"{name}_shape"], dtype=np.float16)
+        shares[tuple(arrays[f"{name}_where"].T)] = arrays[f"{name}_shares"]
+    return Pictures(images, shares)
 
 
 def _draw_house(seed: int, labels: Sequence[str], count: int) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
@@ -88,8 +126,9 @@ def _with_things_on_the_floor(scene: Scene, rng: np.random.Generator) -> Scene:
     """The house and things of random categories where nobody would trip over another one."""
     grid = walkable_map(scene, _FREE_RADIUS_M)
     free = grid.world_from_cell(np.argwhere(grid.free))
-    kinds, things = list(categories()), list(scene.objects)
+    things = list(scene.objects)
     for count in range(min(_EXTRA_THINGS, len(free))):
+        kinds = THINGS if count < _ASKED_FOR else tuple(categories())
         label = kinds[int(rng.integers(len(kinds)))]
         piece = categories()[label].make(rng)
         x, y = free[int(rng.integers(len(free)))]
@@ -115,29 +154,32 @@ def _patch_shares(ids_HW: NDArray[np.int32], label_of: NDArray[np.int64], labels
 # --------------------------------------------------------------------------------------------------------- training
 
 
-def fit(pictures: Pictures, labels: int, *, epochs: int, seed: int) -> Any:
+def fit(pictures: Pictures, labels: int, *, epochs: int, seed: int, device: str = "cpu") -> Any:
     """A trained `_light.Light`. The same pictures and seed give the same weights on one machine and thread count."""
     import torch
 
-    from allocentric.agents.encoders._light import Light
+    from allocentric.agents.encoders._light import PATCH_PX, Light
 
     torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    model = Light(labels)
-    count = len(pictures.images_NHWC)
+    model = Light(labels).to(device)
+    images_NHWC = torch.from_numpy(pictures.images_NHWC).to(device)
+    patch_NPL = torch.from_numpy(pictures.shares_NPL >= _LEAST_PATCH_SHARE).to(device)
+    whole_NL = torch.from_numpy(_in_picture(pictures.shares_NPL, PATCH_PX)).to(device)
+    count = len(images_NHWC)
     steps = epochs * (count // _BATCH)
     optimizer = torch.optim.AdamW(model.parameters(), lr=_PEAK_LEARNING_RATE, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _PEAK_LEARNING_RATE, total_steps=max(steps, 1))
     for _ in range(epochs):
-        order = rng.permutation(count)
+        order = torch.randperm(count).to(device)
         for start in range(0, count - _BATCH + 1, _BATCH):
-            image_BCHW, patch_BPL, whole_BL = _batch(pictures[np.sort(order[start : start + _BATCH])], rng)
-            loss = _loss(model, image_BCHW, patch_BPL, whole_BL)
+            which = order[start : start + _BATCH]
+            image_BCHW, patch_BPL = _altered(images_NHWC[which], patch_NPL[which])
+            loss = _loss(model, image_BCHW, patch_BPL, whole_NL[which])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
-    return model.eval()
+    return model.cpu().eval()
 
 
 def _loss(model: Any, image_BCHW: Any, patch_BPL: Any, whole_BL: Any) -> Any:
@@ -150,22 +192,20 @@ def _loss(model: Any, image_BCHW: Any, patch_BPL: Any, whole_BL: Any) -> Any:
     return patch / patch_BPL.shape[:2].numel() + 0.2 * whole / len(whole_BL)
 
 
-def _batch(pictures: Pictures, rng: np.random.Generator) -> tuple[Any, Any, Any]:
-    """Pictures, mirrored at random and in changed light, with what they show."""
+def _altered(image_BHWC: Any, patch_BPL: Any) -> tuple[Any, Any]:
+    """Pictures (B, C, H, W) in [0, 1], mirrored at random and in changed light, and what their patches show."""
     import torch
 
-    from allocentric.agents.encoders._light import COLUMNS, PATCH_PX, ROWS
+    from allocentric.agents.encoders._light import COLUMNS, ROWS
 
-    images, shares = pictures.images_NHWC, pictures.shares_NPL.astype(np.float32)
-    batch, labels = len(images), shares.shape[-1]
-    mirrored = rng.random(batch) < 0.5
-    grid = shares.reshape(batch, ROWS, COLUMNS, labels)
-    grid = np.where(mirrored[:, None, None, None], grid[:, :, ::-1], grid)
-    images = np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
-    light = rng.uniform(0.75, 1.25, (batch, 1, 1, 3)) * rng.uniform(0.8, 1.2, (batch, 1, 1, 1))
-    image_BCHW = torch.from_numpy(np.clip(images / 255.0 * light, 0, 1).astype(np.float32)).permute(0, 3, 1, 2)
-    patch = (grid >= _LEAST_PATCH_SHARE).reshape(batch, ROWS * COLUMNS, labels).astype(np.float32)
-    return image_BCHW.contiguous(), torch.from_numpy(patch), torch.from_numpy(_in_picture(shares, PATCH_PX))
+    batch, labels = len(image_BHWC), patch_BPL.shape[-1]
+    mirrored_B111 = (torch.rand(batch, 1, 1, 1) < 0.5).to(image_BHWC.device)
+    light_B11C = torch.empty(batch, 1, 1, 3).uniform_(0.75, 1.25) * torch.empty(batch, 1, 1, 1).uniform_(0.8, 1.2)
+    grid_BRCL = patch_BPL.reshape(batch, ROWS, COLUMNS, labels)
+    grid_BRCL = torch.where(mirrored_B111, grid_BRCL.flip(2), grid_BRCL)
+    image_BHWC = torch.where(mirrored_B111, image_BHWC.flip(2), image_BHWC)
+    lit_BHWC = (image_BHWC / 255 * light_B11C.to(image_BHWC.device)).clamp(0, 1)
+    return lit_BHWC.permute(0, 3, 1, 2).contiguous(), grid_BRCL.reshape(patch_BPL.shape).float()
 
 
 def _in_picture(shares_NPL: NDArray[Any], patch_px: int) -> NDArray[np.float32]:
@@ -193,27 +233,39 @@ def average_precision(model: Any, pictures: Pictures) -> tuple[float, float, int
     return float(np.mean(each)), float(truth_NL[:, frequent].mean()), len(frequent)
 
 
+def _pictures(path: Path | None, houses: int, labels: Sequence[str]) -> tuple[Pictures, Pictures]:
+    """Held out, and to train on; drawn where the file isn't there."""
+    if path is not None and path.is_file():
+        return load_pictures(path, "held_out"), load_pictures(path, "trained_on")
+    held_out = draw(range(_FIRST_HOUSE - _HELD_OUT, _FIRST_HOUSE), labels)
+    drawn = draw(range(_FIRST_HOUSE, _FIRST_HOUSE + houses), labels)
+    if path is not None:
+        save_pictures(path, held_out=held_out, trained_on=drawn)
+    return held_out, drawn
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draw, train, measure on houses held out, write."""
     parser = argparse.ArgumentParser(
         prog="python -m allocentric.train.light_encoder", description="Train the light encoder."
     )
     parser.add_argument("out", type=Path, help="file of weights to write (.safetensors)")
-    parser.add_argument("--houses", type=int, default=220, help="houses to draw, 48 views of each")
-    parser.add_argument("--epochs", type=int, default=14, help="times every view is seen")
+    parser.add_argument("--houses", type=int, default=400, help=f"houses to draw, {_VIEWS_PER_HOUSE} views of each")
+    parser.add_argument("--epochs", type=int, default=40, help="times every view is seen")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--pictures", type=Path, help="what is drawn is kept in this .npz, and read from there again")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     options = parser.parse_args(arguments)
     labels = tuple(categories())
     try:
         if not options.out.parent.is_dir():
             raise UserError(f"no such folder: {options.out.parent}")
-        held_out = draw(range(_FIRST_HOUSE - _HELD_OUT, _FIRST_HOUSE), labels)
-        drawn = draw(range(_FIRST_HOUSE, _FIRST_HOUSE + options.houses), labels)
-        model = fit(drawn, len(labels), epochs=options.epochs, seed=options.seed)
+        held_out, drawn = _pictures(options.pictures, options.houses, labels)
+        model = fit(drawn, len(labels), epochs=options.epochs, seed=options.seed, device=options.device)
         precision, chance, count = average_precision(model, held_out)
         facts = {
             "made_by": "python -m allocentric.train.light_encoder",
-            "houses": str(options.houses),
+            "pictures": f"{len(drawn.images_NHWC)} of {options.houses} houses",
             "epochs": str(options.epochs),
             "seed": str(options.seed),
             "mean_average_precision": f"{precision:.3f}",

@@ -110,7 +110,12 @@ class Question(Protocol):
 
     @property
     def slots(self) -> Sequence[Slot]:
-        """Things it sets down; it is not asked where one of them found no place."""
+        """Things it sets down."""
+        ...
+
+    @property
+    def needed(self) -> Sequence[Slot]:
+        """Those without which it is not asked; others stay away where they find no place."""
         ...
 
     def items(self, shown: Shown) -> list[Item]:

@@ -7,8 +7,9 @@ from dataclasses import replace
 from allocentric.core.types import Object, Visibility
 from allocentric.scenes.stream import FrameKey, Stream, Visit
 
-RECOGNISED_SHARE = 0.0015
-"""An object is recognised when its visible pixels are at least this share of the picture's, at full resolution."""
+RECOGNISED_SHARE = 0.004
+"""An object is recognised when its visible pixels are at least this share of the picture's, at full resolution: 7 x 7
+pixels of 128 x 96."""
 _VISITS_KEPT = 4096
 
 

@@ -28,6 +28,8 @@ _PLACES = {"moved": ("a", "b"), "appeared": ("", "a"), "vanished": ("a", ""), "s
 class _Change:
     label: str
     slots: Sequence[Slot]
+    needed: Sequence[Slot]
+    """Where the thing is on the first two walks."""
 
     def items(self, shown: Shown) -> list[Item]:
         """One question on the first two walks."""
@@ -71,10 +73,12 @@ def draw(draft: Draft, count: int) -> list[_Change]:
         if not houses or not draft.names:
             break
         label = draft.names[-1]
-        slots = _slots(draft, houses[number % len(houses)], label, order[number % len(order)])
+        house = houses[number % len(houses)]
+        slots = _slots(draft, house, label, order[number % len(order)])
         if slots:
             draft.take_name()
-            questions.append(_Change(label, slots))
+            asked = set(draft.stretches_of(house, 0))
+            questions.append(_Change(label, slots, [slot for slot in slots if asked & set(slot.stretches)]))
     return questions
 
 

@@ -23,15 +23,14 @@ class _Counts:
     count: int
     query_times: int = 0
     slots: Sequence[Slot] = ()
+    needed: Sequence[Slot] = ()
 
     def items(self, shown: Shown) -> list[Item]:
-        """One question for each of some kinds, drawn from the more frequent half of those with enough objects."""
+        """One question for each of some kinds with enough objects, their numbers as different as may be."""
         ids = _ids_by_label(shown, len(shown.visits))
-        enough = sorted(
-            (label for label, found in ids.items() if len(found) >= _LEAST), key=lambda x: (-len(ids[x]), x)
-        )
-        labels = enough[: max(self.count, len(enough) // 2)]
-        chosen = shown.rng.permutation(labels).tolist()[: self.count] if labels else []
+        enough = sorted(label for label, found in ids.items() if len(found) >= _LEAST)
+        mixed = shown.rng.permutation(enough).tolist() if enough else []
+        chosen = _evenly(sorted(mixed, key=lambda label: len(ids[label])), self.count)
         items = [self._item(shown, label, Number(float(len(ids[label])))) for label in chosen]
         if self.query_times:
             items += [self._streaming(shown, label) for label in chosen]
@@ -61,6 +60,13 @@ class _Counts:
             things=(),
             asks={"thing": label, "query_times": times},
         )
+
+
+def _evenly(ranked: Sequence[str], count: int) -> list[str]:
+    """`count` of them at equal steps from the first to the last."""
+    if len(ranked) <= count:
+        return list(ranked)
+    return [ranked[round(k * (len(ranked) - 1) / max(count - 1, 1))] for k in range(count)]
 
 
 def _ids_by_label(shown: Shown, stretches: int) -> dict[str, set[str]]:

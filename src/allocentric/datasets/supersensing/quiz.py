@@ -108,7 +108,7 @@ def make(settings: Settings, open_stream: OpenStream = Stream) -> Quiz:
         placed, lost = settle(slots, visits, Eyes(bare))
     stream = open_stream(houses, performed(placed, settings.perturbation, rng))
     shown = Shown(Eyes(stream), np.random.default_rng([settings.seed, 3]), stream_id(stream))
-    asked = [question for question in questions if not any(slot in lost for slot in question.slots)]
+    asked = [question for question in questions if not any(slot in lost for slot in question.needed)]
     items = [item for question in asked for item in question.items(shown)]
     if not items:
         raise SettingsError(

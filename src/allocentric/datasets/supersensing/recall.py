@@ -24,6 +24,11 @@ class _Recall:
     slots: Sequence[Slot]
     """Of the four places, then of where the thing is once more."""
 
+    @property
+    def needed(self) -> Sequence[Slot]:
+        """The four places."""
+        return self.slots[:PLACES]
+
     def items(self, shown: Shown) -> list[Item]:
         """One question about the order of the four places."""
         first: dict[str, int] = {}

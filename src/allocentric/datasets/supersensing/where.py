@@ -1,7 +1,11 @@
 """Where: how far was a thing from another, in which direction, and which way led back to it?
 
-A thing is set down in one house; the questions are about the place at which it *first* stood, measured against
-furniture that the same walk showed. Where houses are walked again it stands somewhere else in its house.
+A thing is set down in a house and, later on, in some other houses; the questions are about the place at which it
+*first* stood, measured against furniture that the same walk showed. Where houses are walked again it stands somewhere
+else in its houses, and in more of them: a frame that shows it well tells nothing, unless it is known to be the first.
+
+A constant answer should not pay: directions are drawn before the furniture that gives them, distances evenly in their
+logarithm, and rooms on the way back the more often the fewer ways lead through them.
 """
 
 from __future__ import annotations
@@ -24,10 +28,14 @@ from allocentric.scenes.walkable import WalkableMap, walkable_map
 _FAR_M = 1.5
 """Least distance that is asked for."""
 _APART_M = 0.5
+_ALSO_IN = 2
+"""Further houses in which the thing stands later, and again that many where houses are walked again."""
 _MARGIN_RAD = math.radians(15)
 """A direction is this far from the borders of its quadrant."""
 QUADRANTS = ("front-left", "back-left", "back-right", "front-right")
 """Counter-clockwise from straight ahead."""
+_HUB = "living room"
+"""Most ways lead through it; it is the answer only where another start would have had another one."""
 _KINDS = ("living room", "kitchen", "bedroom", "bathroom", "hallway", "office", "dining room")
 
 
@@ -35,6 +43,12 @@ _KINDS = ("living room", "kitchen", "bedroom", "bathroom", "hallway", "office", 
 class _Where:
     label: str
     slots: Sequence[Slot]
+    """The first is in the first pass."""
+
+    @property
+    def needed(self) -> Sequence[Slot]:
+        """One place will do."""
+        return self.slots[:1]
 
     def items(self, shown: Shown) -> list[Item]:
         """Up to three questions: metres, direction, way back."""
@@ -54,7 +68,9 @@ class _Where:
         far = [one for one in far if one.room_id != thing.room_id] or far
         if not far:
             return None
-        other = far[int(shown.rng.integers(len(far)))]
+        metres_of = np.log([distance_m(thing, one) for one in far])
+        wanted = shown.rng.uniform(metres_of.min(), metres_of.max())
+        other = far[int(np.abs(metres_of - wanted).argmin())]
         metres = round(distance_m(thing, other), 1)
         return shown.item(
             task="where_metres",
@@ -67,11 +83,14 @@ class _Where:
         )
 
     def _direction(self, shown: Shown, thing: Object, marks: Sequence[Object]) -> Item | None:
-        pairs = [(a, b) for a, b in permutations(marks, 2) if _is_clear(a, b, thing)]
+        pairs: dict[str, list[tuple[Object, Object]]] = {}
+        for a, b in permutations(marks, 2):
+            if _is_clear(a, b, thing):
+                pairs.setdefault(quadrant(a, b, thing), []).append((a, b))
         if not pairs:
             return None
-        stand, face = pairs[int(shown.rng.integers(len(pairs)))]
-        gold = quadrant(stand, face, thing)
+        gold = sorted(pairs)[int(shown.rng.integers(len(pairs)))]
+        stand, face = pairs[gold][int(shown.rng.integers(len(pairs[gold])))]
         options = tuple(QUADRANTS[k] for k in shown.rng.permutation(len(QUADRANTS)))
         return shown.item(
             task="where_direction",
@@ -87,45 +106,62 @@ class _Where:
 
     def _way_back(self, shown: Shown, scene: Scene, thing: Object, marks: Sequence[Object]) -> Item | None:
         kinds = [room.kind for room in scene.rooms]
-        starts = [one for one in marks if one.room_id != thing.room_id]
-        for k in shown.rng.permutation(len(starts)):
-            room = first_room(scene, starts[k], thing)
-            if room is None or kinds.count(room) != 1:
-                continue
-            others = dict.fromkeys([*kinds, *(str(kind) for kind in shown.rng.permutation(_KINDS))])
-            options = [room, *[kind for kind in others if kind != room][:3]]
-            mixed = [options[k] for k in shown.rng.permutation(len(options))]
-            return shown.item(
-                task="where_way_back",
-                prompt=f"Think of the house where the {self.label} first stood in the video. On the shortest way from "
-                f"its {starts[k].label} back to the {self.label}, which room do I enter first?",
-                choices=mixed,
-                gold=Choice(mixed.index(room)),
-                label=room,
-                things=(thing.id, starts[k].id),
-                asks={"thing": self.label, "start": starts[k].label},
-            )
-        return None
+        starts: dict[str, list[Object]] = {}
+        for one in marks:
+            room = first_room(scene, one, thing) if one.room_id != thing.room_id else None
+            if room is not None and kinds.count(room) == 1:
+                starts.setdefault(room, []).append(one)
+        if not set(starts) - {_HUB}:
+            return None
+        rooms = sorted(starts)
+        rarity = np.array([1 / len(starts[room]) for room in rooms])
+        gold = rooms[int(shown.rng.choice(len(rooms), p=rarity / rarity.sum()))]
+        start = starts[gold][int(shown.rng.integers(len(starts[gold])))]
+        others = dict.fromkeys([*kinds, *(str(kind) for kind in shown.rng.permutation(_KINDS))])
+        options = [gold, *[kind for kind in others if kind != gold][:3]]
+        mixed = [options[k] for k in shown.rng.permutation(len(options))]
+        return shown.item(
+            task="where_way_back",
+            prompt=f"Think of the house where the {self.label} first stood in the video. On the shortest way from "
+            f"its {start.label} back to the {self.label}, which room do I enter first?",
+            choices=mixed,
+            gold=Choice(mixed.index(gold)),
+            label=gold,
+            things=(thing.id, start.id),
+            asks={"thing": self.label, "start": start.label},
+        )
 
 
 def draw(draft: Draft, count: int) -> list[_Where]:
-    """At most `count` things, each in a house of its own with several rooms."""
+    """At most `count` things, each in a few houses with several rooms."""
     questions: list[_Where] = []
-    houses = dict.fromkeys(stop.house for stop in draft.stops if stop.passing == 0)
-    for house in draft.rng.permutation(list(houses)).tolist():
-        if len(questions) == count or not draft.names:
+    for _ in range(count):
+        if not draft.names:
             break
-        if len(draft.stream.scene(house).rooms) < 2:
-            continue
-        look, label = draft.look(), draft.names[-1]
-        first, later = draft.stretches_of(house, 0)[:1], draft.stretches_of(house, 1)
-        spots = draft.spots(label, look, first)
-        if spots:
-            draft.take_name()
-            slots = [draft.slot(label, look, first, spots)]
-            slots += [draft.slot(label, look, later, draft.spots(label, look, later))] if later else []
-            questions.append(_Where(label, slots))
+        label, look = draft.names[-1], draft.look()
+        first = _slots(draft, label, look, 0, 1 + _ALSO_IN, ())
+        if not first:
+            break
+        draft.take_name()
+        later = _slots(draft, label, look, 1, len(first) + _ALSO_IN, [slot.house for slot in first])
+        questions.append(_Where(label, first + later))
     return questions
+
+
+def _slots(draft: Draft, label: str, look: int, passing: int, most: int, before: Sequence[int]) -> list[Slot]:
+    """The thing in up to `most` houses of a pass, those named `before` the others."""
+    houses = list(dict.fromkeys(stop.house for stop in draft.stops if stop.passing == passing))
+    slots: list[Slot] = []
+    for house in dict.fromkeys(
+        [*(house for house in before if house in houses), *draft.rng.permutation(houses).tolist()]
+    ):
+        stretches = draft.stretches_of(house, passing)[:1]
+        spots = draft.spots(label, look, stretches) if len(draft.stream.scene(house).rooms) > 1 else []
+        if spots:
+            slots.append(draft.slot(label, look, stretches, spots))
+        if len(slots) == most:
+            break
+    return slots
 
 
 # ------------------------------------------------------------------------------------------------ geometry of answers

@@ -41,7 +41,7 @@ class Cell(BaseSettings):
     """One column of the table, and which stream of it."""
 
     minutes: float
-    """Length of the video."""
+    """Length of what questions are about; revisit and repeat show as many minutes again after it."""
     perturbation: Perturbation
     """What is done to the course."""
     number: int = Field(ge=0)
@@ -79,8 +79,9 @@ def quiz_of(cell: Cell, fps: float, folder: Path) -> quiz.Quiz:
     """The stream of a cell. All cells share one town, so that a house is drawn once for all of them."""
     walk = trajectory.Settings(width_px=128, height_px=96, fps=fps)
     town = streams.Settings(seed=0, rooms=(2, 3), stretch_s=60.0, walk=walk)
+    shown = 2 * cell.minutes if cell.perturbation in ("revisit", "repeat") else cell.minutes
     settings = quiz.Settings(
-        seed=cell.number, minutes=cell.minutes, perturbation=cell.perturbation, stream=town, recall=3, count=4, where=3
+        seed=cell.number, minutes=shown, perturbation=cell.perturbation, stream=town, recall=3, count=4, where=3
     )
     return quiz.make(settings, lambda houses, visits: StoredStream(houses, visits, folder))
 
