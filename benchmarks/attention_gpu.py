@@ -1,4 +1,4 @@
-"""What sparse attention reaches on a GPU: one command for an H200 or H100, about five minutes.
+"""What sparse attention reaches on a GPU: one command for an H200 or H100, over five minutes.
 
     python benchmarks/attention_gpu.py [--out benchmarks/attention_gpu.md] [--json]
 
@@ -12,7 +12,8 @@ speed of wrong kernels is worth nothing. Then, causal, bf16, D=128, H=16:
 - `fast_weights`: Spatial-TTT's chunk update (gradients of the fast network, momentum, Muon in bf16, renormalisation),
   as a share of peak; wanted 30 % at chunks of 2K and more.
 
-`--json` prints the figures; `wanted` says which reach what is wanted. Times are medians, GPU time between events.
+What is measured is told on stderr as it comes. `--json` prints the figures; `wanted` says which reach what is wanted.
+Times are medians, GPU time between events.
 """
 
 from __future__ import annotations
@@ -113,6 +114,7 @@ def errors(job: Job, executor: str) -> dict[str, float]:
     for dtype in ("fp32", "bf16"):
         for name, plan in plans(job.device).items():
             worst = found[f"{name} {dtype}"] = _worst(plan, executor, DTYPES[dtype])
+            print(f"{executor}: {name} in {dtype} is off by {worst:.1e}", file=sys.stderr, flush=True)
             if not worst <= TOLERANCE[dtype]:
                 sys.exit(f"{executor} is wrong on this device: {name} in {dtype} is off by {worst:.1e}")
     return found
@@ -149,6 +151,7 @@ def attention(job: Job, arguments: argparse.Namespace) -> list[Figures]:
         for name, settings, label in wanted:
             one = job.model_copy(update={"methods": (name,), "settings": {name: settings}, "executor": executor})
             measured = bench.run(one)["rows"]
+            print(json.dumps({label: measured}), file=sys.stderr, flush=True)
             had = {row["length"] for row in rows if row["kind"] == "dense"}
             rows += [
                 row | {"label": "dense"} for row in measured if row["kind"] == "dense" and row["length"] not in had
@@ -183,6 +186,7 @@ def fast_weights(job: Job, chunk: int, width: int, peak: float) -> Figures:
             fused = measure(torch.compile(call), device=device, repeats=job.repeats).median_s
     seconds = min(eager, fused)
     flops = heads * fast.learn_flops(chunk, width, width, muon="bf16")
+    print(f"chunk {chunk}: {eager:.4f} s, compiled {fused:.4f} s", file=sys.stderr, flush=True)
     return {
         "chunk": chunk, "fast_heads": heads, "eager_ms": 1e3 * eager, "compiled_ms": 1e3 * fused,
         "tflops": flops / seconds / 1e12, "share_of_peak": flops / seconds / 1e12 / peak,

@@ -13,9 +13,9 @@ draws fewer hours and shows them again and again, at later and later times; it i
 `agents/kv_memory` keep the stream, rows `kv/NAME`; `--hybrid` one with fast weights (`allocentric convert`), for
 `kv/fast_weights`. Their frames a second are the model's reading.
 
-`frames_per_second` is a policy's own work: wall time of `observe` on frames whose picture and features are there; the
-rates of drawing and encoding are printed beside it. A question is asked every `--ask-s` seconds and is not counted in
-the rate, but in the memory.
+`frames_per_second` is a policy's own work: processor time of `observe`, on one thread, of frames whose picture and
+features are there; the rates of drawing and encoding are printed beside it. A question is asked every `--ask-s`
+seconds and is not counted in the rate, but in the memory.
 
 `rss_slope_mb_per_hour` is the least-squares slope of the process's resident memory over hours of stream, from
 samples every 100 frames; the first quarter, in which buffers fill and the interpreter settles, is left out. A memory
@@ -244,14 +244,14 @@ def watch(
     samples = []
     for index, (view, features) in enumerate(recording):
         encoder.now = (view.time_s, features)
-        began = time.perf_counter()
+        began = time.process_time()
         memory.observe(view)
-        observing += time.perf_counter() - began
+        observing += time.process_time() - began
         assert memory.total_bytes <= budget_bytes, f"{name} keeps {memory.total_bytes} of {budget_bytes} bytes"
         if ask_s and index % ask_s == ask_s - 1:
-            began = time.perf_counter()
+            began = time.process_time()
             memory.retrieve(query)
-            asking, asked = asking + time.perf_counter() - began, asked + 1
+            asking, asked = asking + time.process_time() - began, asked + 1
         if index % SAMPLE_FRAMES == 0:
             gc.collect()
             samples.append((index / 3600, resident_bytes() / 2**20))
