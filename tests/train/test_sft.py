@@ -121,7 +121,7 @@ def test_wrong_settings_are_named(recipe_of: Any, tmp_path: Path) -> None:
         plan(recipe_of("stf"))
     with pytest.raises(SettingsError, match="processes: 2, 1 were launched"):
         train(recipe_of("sft", processes=2), tmp_path)
-    with pytest.raises(SettingsError, match="exactly one of benchmark, set and items"):
+    with pytest.raises(SettingsError, match="exactly one of benchmark, set, items and episodes"):
         recipe_of("sft", data={"set": "x"})
     work = Work(plan(recipe_of("sft", trainer={"optimm": "sgd"})), tmp_path, None)
     with pytest.raises(SettingsError, match="no field 'optimm'; did you mean 'optim'"):

@@ -41,6 +41,11 @@ class Questions:
     score: Callable[[Item, str], Score]
     """What a text is worth as the answer to an item: the scorer of the leaderboard."""
 
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Of the items."""
+        return tuple(item.id for item in self.items)
+
     def prompt(self, item: Item, sampling: Sampling = _GREEDY) -> Prompt:
         """What a model is shown. DataError where a picture is missing."""
         frames = self.settings.frames

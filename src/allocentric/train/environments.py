@@ -48,8 +48,40 @@ class _Episodes:
     def _clear(self) -> None:
         self._turns, self._malformed, self._reward = 0, 0, 0.0
         self._over = True
+        self._observation: Any = None
         self._info: dict[str, Any] = {}
         self._first_distance: float | None = None
+
+    @property
+    def env(self) -> gymnasium.Env[Any, Any]:
+        """What is played in, for those who know more than a player."""
+        return self._env
+
+    @property
+    def adapter(self) -> Adapter:
+        """The words it is played in."""
+        return self._adapter
+
+    @property
+    def observation(self) -> Any:
+        """The last one."""
+        return self._observation
+
+    @property
+    def over(self) -> bool:
+        """Whether the episode has ended."""
+        return self._over
+
+    @property
+    def level(self) -> int | None:
+        """Difficulty of the episode, where it has one."""
+        level = self._info.get("level")
+        return None if level is None or level < 0 else int(level)
+
+    @property
+    def turns(self) -> int:
+        """Turns taken."""
+        return self._turns
 
     @property
     def succeeded(self) -> bool:
@@ -81,7 +113,7 @@ class _Episodes:
     def _begin(self, seed: int | None, options: dict[str, Any] | None) -> list[Block]:
         self._clear()
         observation, self._info = self._env.reset(seed=seed, options=options)
-        self._over = False
+        self._over, self._observation = False, observation
         self._first_distance = self._distance()
         instruction = f"Instruction: {self._adapter.instruction(observation)}"
         return self._blocks(observation, instruction)
@@ -93,6 +125,7 @@ class _Episodes:
             observation, reward, terminated, truncated, self._info = self._env.step(action)
         except EpisodeOverError as error:
             raise ValueError(str(error)) from None
+        self._observation = observation
         self._turns += 1
         self._malformed += not self._info.get("valid", True)
         self._reward += float(reward)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,8 +57,55 @@ class ModelSettings(config.Settings):
     """Train adapters instead of weights; the final checkpoint has them merged."""
 
 
+class EpisodeSettings(config.Settings):
+    """Which episodes are played, and how."""
+
+    environment: Literal["search", "explore"] = "search"
+    """Search in panoramas (`folder` of tasks, as `allocentric make-search` writes it), or walks in houses."""
+    folder: Path | None = None
+    """Of search tasks."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Of the environment ({"width_px": 128, "height_px": 72, "protocol": "strict-v1"})."""
+    protocol: Literal["tools", "text"] = "text"
+    """How the model acts."""
+    version: str = "strict-v1"
+    """Of the reader of texts: strict-v1, lenient-v1, hstar-v1."""
+    max_turns: int = Field(default=5, ge=1)
+    """Turns of an episode."""
+    first_episode: int = Field(default=0, ge=0)
+    """Number of the first task (search) or seed (explore)."""
+    episodes: int | None = Field(default=None, ge=1)
+    """Only so many tasks (search), or seeds (explore, needed there)."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> EpisodeSettings:
+        if self.environment == "search" and self.folder is None:
+            raise ValueError("search needs the folder of its tasks")
+        if self.environment == "explore" and self.episodes is None:
+            raise ValueError("explore needs the number of episodes")
+        return self
+
+
+class DemonstrationSettings(EpisodeSettings):
+    """Episodes played by an expert, for sft; held-out episodes are played by the model, whatever the expert."""
+
+    expert: Literal["sweep", "oracle"] = "oracle"
+    """oracle: knows where the target is, and goes there. sweep (search): looks round until the target is in view, so
+    that every action follows from what was seen. Both bring the target to the middle and submit the heading."""
+    grid_rad: float | None = Field(default=None, gt=0)
+    """Search: angles are multiples of this, a whole part of a right angle; None is whole degrees."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> DemonstrationSettings:
+        if self.grid_rad is not None and abs(math.remainder(math.pi / 2, self.grid_rad)) > 1e-3:
+            raise ValueError(f"grid_rad must be a whole part of a right angle, got {self.grid_rad:g}")
+        if self.environment == "explore" and self.expert == "sweep":
+            raise ValueError("walks have the expert oracle")
+        return self
+
+
 class DataSettings(config.Settings):
-    """Items, and how they are shown. Exactly one of `benchmark`, `set` and `items` names them."""
+    """What is learnt from, and how it is shown. Exactly one of `benchmark`, `set`, `items` and `episodes` names it."""
 
     benchmark: dict[str, Any] | None = None
     """`name` of a benchmark and its settings; asked and scored under `profile`."""
@@ -65,6 +113,8 @@ class DataSettings(config.Settings):
     """Folder that `allocentric make` wrote; worded as its chat records are, scored by `core.scoring`."""
     items: Path | None = None
     """JSON Lines of item records (`core.records.item_to_record`), picture paths relative to the file."""
+    episodes: DemonstrationSettings | None = None
+    """Whole episodes (sft, and held-out data of sft and turns)."""
     split: str | None = None
     """One split of a set folder; None takes all."""
     profile: str | None = None
@@ -73,17 +123,20 @@ class DataSettings(config.Settings):
     """Only these question types; empty takes all."""
     answer: AnswerFormat = "short"
     """short: a letter, number or phrase. rationale: the derivation in <think>, then the answer in <answer>, which the
-    question asks for."""
+    question asks for. In every turn of an episode: what was seen, before the action."""
     frames: FramesPolicy = FramesPolicy(count=8)
     """Which pictures are shown; `as_video` shows them as one native video (sft only), `count: 0` trains blind."""
     limit: int | None = Field(default=None, ge=1)
-    """Only this many items, drawn with the recipe's seed, as even over the question types as they allow."""
+    """Only this many items, drawn with the recipe's seed, as even over the question types as they allow; or this many
+    episodes."""
 
     @model_validator(mode="after")
     def _one_source(self) -> DataSettings:
-        given = [name for name in ("benchmark", "set", "items") if getattr(self, name) is not None]
+        given = [name for name in ("benchmark", "set", "items", "episodes") if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"exactly one of benchmark, set and items names the items, got {given or 'none'}")
+            raise ValueError(
+                f"exactly one of benchmark, set, items and episodes names the data, got {given or 'none'}"
+            )
         if self.split is not None and self.set is None:
             raise ValueError("split is of a set; a benchmark takes it among its own settings")
         return self
@@ -99,7 +152,7 @@ class HeldOutSettings(config.Settings):
     batch_size: int = Field(default=8, ge=1)
     """Prompts per forward pass."""
     max_new_tokens: int = Field(default=16, ge=1)
-    """Longest answer."""
+    """Longest answer, or text of a turn."""
 
 
 class TrackerSettings(config.Settings):

@@ -29,6 +29,7 @@ from allocentric.core.catalog import STAGES
 from allocentric.core.errors import DataError, SettingsError, UserError
 from allocentric.core.progress import Progress, SilentProgress
 from allocentric.core.runlog import RunLog, read_json, read_samples, run_folder
+from allocentric.train.episodes import Episodes
 from allocentric.train.recipe import TrackerSettings, TrainRecipe
 from allocentric.train.work import Job, Work, plan, require_trl, world
 
@@ -82,6 +83,7 @@ def _steps(work: Work, progress: Progress) -> int:
     from transformers import PrinterCallback
 
     from allocentric.train.callbacks import HeldOut, Recorder, last_complete, remove_cut_short
+    from allocentric.train.playing import HeldOutEpisodes
 
     checkpoints = work.folder / "checkpoints"
     begin = last_complete(checkpoints, work.job.settings)
@@ -89,7 +91,9 @@ def _steps(work: Work, progress: Progress) -> int:
         for path in remove_cut_short(checkpoints):
             work.say(f"removed {path.name}, whose writing was interrupted")
     work.callbacks = [Recorder(work, progress)]
-    if work.job.held_out is not None:
+    if isinstance(work.job.held_out, Episodes):
+        work.callbacks.append(HeldOutEpisodes(work, work.job.held_out))
+    elif work.job.held_out is not None:
         work.callbacks.append(HeldOut(work, work.job.held_out))
     trainer = STAGES.load(work.job.stage).trainer(work, work.job.stage_settings)
     trainer.remove_callback(PrinterCallback)  # standard output is for results
@@ -160,7 +164,7 @@ def _csv(metrics: Mapping[int, Mapping[str, Any]]) -> str:
 
 
 def _data_record(job: Job) -> dict[str, Any]:
-    parts = {"train": job.questions, "held_out": job.held_out}
+    parts = {"train": job.questions or job.demonstrations or job.played, "held_out": job.held_out}
     return {name: part.record() for name, part in parts.items() if part is not None}
 
 

@@ -1,7 +1,10 @@
-"""Supervised fine-tuning: a question as evaluation asks it, and loss on its answer alone."""
+"""Supervised fine-tuning: a question as evaluation asks it, and loss on its answer alone; or whole episodes of an
+expert, as `turns` plays them, and loss on what the expert writes.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ from pydantic import Field
 
 from allocentric.core import config
 from allocentric.train.data import Collator
+from allocentric.train.demonstrations import Recorder
 from allocentric.train.work import Work, built, require_trl, watched
 
 
@@ -91,18 +95,37 @@ def _predicting(base: Any, work: Work, settings: LatentFrameSettings) -> Any:
 
 
 def rows_and_collator(work: Work) -> tuple[Any, Collator]:
-    """Rows that name the recipe's items, and what makes batches with labels of them."""
+    """Rows that name the recipe's items or episodes, and what makes batches with labels of them."""
     from datasets import Dataset
 
-    asked = work.questions
+    example, ids = _examples(work)
     collator = Collator(
-        lambda index: work.encoder.example(asked.prompt(asked.items[index]), asked.answer(asked.items[index])),
-        ids=[item.id for item in asked.items],
+        example,
+        ids=ids,
         pad_token_id=work.checkpoint.processor.tokenizer.pad_token_id,
         on_bad=work.recipe.on_bad_sample,
     )
     # The column `images` tells TRL that whatever else is needed is made by the collator.
-    return Dataset.from_dict({"index": range(len(asked.items)), "images": [[] for _ in asked.items]}), collator
+    return Dataset.from_dict({"index": range(len(ids)), "images": [[] for _ in ids]}), collator
+
+
+def _examples(work: Work) -> tuple[Callable[[int], dict[str, Any]], Sequence[str]]:
+    """What encodes the item or episode of an index, and their ids."""
+    shown = work.job.demonstrations
+    if shown is None:
+        asked = work.questions
+        return (
+            lambda index: work.encoder.example(asked.prompt(asked.items[index]), asked.answer(asked.items[index]))
+        ), asked.ids
+    loaded = work.checkpoint
+    recorder = Recorder(
+        shown,
+        loaded.processor,
+        image_token=loaded.model.config.image_token_id,
+        template=work.recipe.model.chat_template,
+        room=work.encoder.require_room,
+    )
+    return recorder.example, shown.ids
 
 
 def order(work: Work) -> str:

@@ -9,18 +9,18 @@ again. Rewards are those of the H* ablation (success, format, distance), each wi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from itertools import accumulate
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, model_validator
 
-from allocentric.agents.adapters import HeadAdapter, WalkAdapter
 from allocentric.core import config
-from allocentric.core.errors import DataError, SettingsError
-from allocentric.envs.panorama_search import PanoramaSearch
+from allocentric.core.errors import SettingsError
 from allocentric.train import environments
+from allocentric.train.episodes import Scribe, episodes, factory, told
 from allocentric.train.grpo import Sampler, require_groups
+from allocentric.train.recipe import EpisodeSettings
 from allocentric.train.work import Work, built, require_trl, watched
 
 
@@ -42,33 +42,13 @@ class EpisodeRewards(config.Settings):
         return self
 
 
-class Settings(Sampler):
-    """Which episodes are played, and how. `max_new_tokens` counts all turns and pictures of an episode."""
+class Settings(Sampler, EpisodeSettings):
+    """Which episodes are played, and what they are paid. `max_new_tokens` counts all turns and pictures of one."""
 
-    environment: Literal["search", "explore"] = "search"
-    """Search in panoramas (`folder` of tasks, as `allocentric make-search` writes it), or walks in houses."""
-    folder: Path | None = None
-    """Of search tasks."""
-    settings: dict[str, Any] = Field(default_factory=dict)
-    """Of the environment ({"width_px": 128, "height_px": 72, "protocol": "strict-v1"})."""
-    protocol: Literal["tools", "text"] = "text"
-    """How the model acts."""
-    version: str = "strict-v1"
-    """Of the reader of texts: strict-v1, lenient-v1, hstar-v1."""
-    max_turns: int = Field(default=5, ge=1)
-    """Turns of an episode."""
-    episodes: int | None = Field(default=None, ge=1)
-    """Only the first so many tasks (search), or seeds from 0 on (explore, needed there)."""
+    turn_tokens: int | None = Field(default=None, ge=1)
+    """Longest text of one turn; None is what is left of `max_new_tokens`."""
     rewards: EpisodeRewards = EpisodeRewards()
     """What is paid."""
-
-    @model_validator(mode="after")
-    def _whole(self) -> Settings:
-        if self.environment == "search" and self.folder is None:
-            raise ValueError("search needs the folder of its tasks")
-        if self.environment == "explore" and self.episodes is None:
-            raise ValueError("explore needs the number of episodes")
-        return self
 
 
 def trainer(work: Work, settings: Settings) -> Any:
@@ -87,8 +67,8 @@ def trainer(work: Work, settings: Settings) -> Any:
         max_tool_calling_iterations=settings.max_turns,
         reward_weights=list(weights.values()),
     )
-    episodes = rows(settings)
-    require_groups(work, settings.generations, len(episodes))
+    rows = episodes(settings).rows
+    require_groups(work, settings.generations, len(rows))
     processor = work.checkpoint.processor
     own_template = processor.chat_template
     if settings.protocol == "text":
@@ -100,7 +80,7 @@ def trainer(work: Work, settings: Settings) -> Any:
                 processing_class=processor,
                 args=arguments,
                 reward_funcs=functions,
-                train_dataset=Dataset.from_list(episodes),
+                train_dataset=Dataset.from_list([dict(row) for row in rows]),
                 environment_factory=factory(settings),
                 peft_config=work.adapters(),
                 callbacks=work.callbacks,
@@ -115,63 +95,16 @@ def trainer(work: Work, settings: Settings) -> Any:
 # ------------------------------------------------------------------------------------------------------------ episodes
 
 
-class _UnpaidSearch(environments.SearchTools):
-    """Without a reward of its own, which TRL would add to those of the recipe."""
-
-    get_reward = None  # type: ignore[assignment]
-
-
-class _UnpaidExplore(environments.ExploreTools):
-    """Without a reward of its own."""
-
-    get_reward = None  # type: ignore[assignment]
-
-
-def factory(settings: Settings) -> Callable[[], Any]:
-    """Makes environments; UserError for wrong settings or tasks, at once."""
-    values: dict[str, Any] = {**settings.settings, "max_turns": settings.max_turns}
-    if settings.protocol == "text":
-        values["version"] = settings.version
-    make: Callable[[], Any]
-    if settings.environment == "search":
-        assert settings.folder is not None
-        search = _UnpaidSearch if settings.protocol == "tools" else environments.SearchText
-        make = partial(search, settings.folder, **values)
-    else:
-        make = partial(_UnpaidExplore if settings.protocol == "tools" else environments.ExploreText, **values)
-    make()
-    return make
-
-
-def rows(settings: Settings) -> list[dict[str, int]]:
-    """One row per episode: the `task` or `seed` that `reset` takes."""
-    if settings.environment == "explore":
-        assert settings.episodes is not None
-        return [{"seed": seed} for seed in range(settings.episodes)]
-    assert settings.folder is not None
-    tasks = range(len(PanoramaSearch(settings.folder, **settings.settings).tasks))
-    return [{"task": task} for task in tasks][: settings.episodes]
-
-
 def _prompts(settings: Settings) -> Callable[[Sequence[dict[str, Any]]], list[dict[str, Any]]]:
     """Rows with the words that open an episode; the first picture comes from `reset`."""
-    form, version = settings.protocol, settings.version if settings.protocol == "text" else "strict-v1"
-    questions = settings.settings.get("task") == "question"
-    adapter = (
-        HeadAdapter(form=form, version=version)
-        if settings.environment == "search"
-        else WalkAdapter(form=form, version=version, questions=questions)
-    )
-    told = adapter.system()
-    if form == "tools":  # the chat template lists the functions
-        told = told.partition("\n\n")[0]
+    opening = told(settings)
 
     def show(given: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         return [
             {
                 **row,
                 "prompt": [
-                    {"role": "system", "content": [{"type": "text", "text": told}]},
+                    {"role": "system", "content": [{"type": "text", "text": opening}]},
                     {"role": "user", "content": []},
                 ],
                 "item": "episode " + ", ".join(f"{name} {value}" for name, value in row.items()),
@@ -203,9 +136,10 @@ def distance(environments: Sequence[Any], **_: Any) -> list[float]:
 def played(base: Any, settings: Settings) -> Any:
     """A GRPO trainer that ends episodes, and, for the text protocol, hands every text to the environment.
 
-    TRL (1.16) goes on until a model makes no call. Here a sequence whose last word is that the episode is over gets
-    nothing more. For texts, all that is written in a turn is the argument of the one function `act`, and what the
-    environment answers stands in a user's turn, both of which any chat template can render.
+    TRL (1.16) goes on until a model makes no call, and draws for every episode of a batch until the last text is
+    written. Here what is over is not asked again. For texts, all that is written in a turn is the argument of the one
+    function `act`, and what the environment answers stands in a user's turn, both of which any chat template can
+    render.
     """
     is_text = settings.protocol == "text"
 
@@ -216,22 +150,58 @@ def played(base: Any, settings: Settings) -> Any:
             super().__init__(*given, **more)
             if is_text:
                 self._tokenizer.parse_response = _all_is_an_action(self._tokenizer)
+                self._scribe = Scribe(self.processing_class, settings, template=self.chat_template_kwargs)
+            if settings.turn_tokens is not None and settings.vllm == "off":
+                self.generation_config.max_new_tokens = settings.turn_tokens
 
-        def _generate_single_turn(self, prompt_ids: Any, *rest: Any, **more: Any) -> Any:
-            over = [_is_over(self._tokenizer, ids) for ids in prompt_ids]
-            if all(over):
-                return [[] for _ in prompt_ids], None
-            drawn, chances = super()._generate_single_turn(prompt_ids, *rest, **more)
-            drawn = [[] if done else ids for ids, done in zip(drawn, over, strict=True)]
-            if chances is not None:
-                chances = [[] if done else values for values, done in zip(chances, over, strict=True)]
-            return drawn, chances
+        def _generate_single_turn(self, prompt_ids: Any, images: Any, fields: Any, *rest: Any, **more: Any) -> Any:
+            playing = [place for place, ids in enumerate(prompt_ids) if not _is_over(self._tokenizer, ids)]
+            drawn: list[list[int]] = [[] for _ in prompt_ids]
+            if not playing:
+                return drawn, None
+            if len(playing) < len(prompt_ids):
+                prompt_ids = [prompt_ids[place] for place in playing]
+                fields = _of_rows(fields, images, playing)
+                images = None if images is None else [images[place] for place in playing]
+            said, chances = super()._generate_single_turn(prompt_ids, images, fields, *rest, **more)
+            every: list[Any] | None = None if chances is None else [[] for _ in drawn]
+            for row, place in enumerate(playing):
+                drawn[place] = said[row]
+                if every is not None:
+                    every[place] = chances[row]
+            return drawn, every
 
         def _get_tool_suffix_ids(self, tool_messages: Any) -> Any:
-            return _user_turn_ids(self, tool_messages) if is_text else super()._get_tool_suffix_ids(tool_messages)
+            if not is_text:
+                return super()._get_tool_suffix_ids(tool_messages)
+            contents = [message["content"] for message in tool_messages]
+            parts = [
+                part
+                for content in contents
+                for part in ([{"type": "text", "text": content}] if isinstance(content, str) else content)
+            ]
+            return self._scribe.reply(parts, "act")
 
     Played.__name__ = base.__name__
     return Played
+
+
+def _of_rows(fields: dict[str, Any], images: Any, rows: Sequence[int]) -> dict[str, Any]:
+    """What a batch holds of pictures, and values per token, of some of its rows."""
+    import torch
+
+    kept: dict[str, Any] = {}
+    first = [0, *accumulate(len(pictures or ()) for pictures in images or ())]
+    pictures = [picture for row in rows if images for picture in range(first[row], first[row + 1])]
+    for name, value in fields.items():
+        if name == "pixel_values":
+            of_picture = value.split(fields["image_grid_thw"].prod(dim=1).tolist())
+            kept[name] = torch.cat([of_picture[picture] for picture in pictures])
+        elif name == "image_grid_thw":
+            kept[name] = value[pictures]
+        else:
+            kept[name] = [value[row] for row in rows]
+    return kept
 
 
 def _is_over(tokenizer: Any, ids: Sequence[int]) -> bool:
@@ -247,34 +217,6 @@ def _all_is_an_action(tokenizer: Any) -> Callable[..., dict[str, Any]]:
         return {"role": "assistant", "content": text, "tool_calls": [call]}
 
     return parse
-
-
-def _user_turn_ids(trainer: Any, tool_messages: Sequence[dict[str, Any]]) -> list[int]:
-    """Tokens from the end of the model's turn to the beginning of its next, with what the environment said."""
-    content = [part for message in tool_messages for part in _parts(message["content"])]
-    begun = [
-        {"role": "user", "content": [{"type": "text", "text": "-"}]},
-        {"role": "assistant", "content": [{"type": "text", "text": "-"}]},
-    ]
-    processor = trainer.processing_class
-    full = processor.apply_chat_template(
-        [[*begun, {"role": "user", "content": content}]],
-        add_generation_prompt=True,
-        tokenize=True,
-        return_dict=True,
-        **trainer.chat_template_kwargs,
-    )["input_ids"][0]
-    before = processor.apply_chat_template(
-        [begun], add_generation_prompt=False, tokenize=True, return_dict=True, **trainer.chat_template_kwargs
-    )["input_ids"][0]
-    end = max(place for place, token in enumerate(before) if token == trainer._tokenizer.eos_token_id) + 1
-    if list(full[:end]) != list(before[:end]):
-        raise DataError("the chat template renders turns differently once others follow; use protocol: tools")
-    return list(full[end:])
-
-
-def _parts(content: Any) -> list[dict[str, Any]]:
-    return [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
 
 
 def _tool_template() -> str:

@@ -17,7 +17,9 @@ from allocentric.core.config import resolved, settings_from_mapping
 from allocentric.core.errors import DataError, MissingPackageError, SettingsError, UserError, suggestion
 from allocentric.core.runlog import RunLog
 from allocentric.train.data import Encoder, PictureCheck, Questions, model_settings, questions
-from allocentric.train.recipe import LoraSettings, TrainRecipe
+from allocentric.train.demonstrations import Demonstrations, demonstrations
+from allocentric.train.episodes import Episodes, episodes
+from allocentric.train.recipe import DataSettings, EpisodeSettings, LoraSettings, TrainRecipe
 
 _OURS = {
     "output_dir", "max_steps", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps",
@@ -40,9 +42,13 @@ class Job:
     stage_settings: config.Settings
     """Of the stage."""
     questions: Questions | None
-    """What is learnt from, where the recipe has data."""
-    held_out: Questions | None
-    """What is asked meanwhile."""
+    """What is learnt from, where the recipe's data are questions."""
+    demonstrations: Demonstrations | None
+    """What is learnt from, where they are episodes."""
+    played: Episodes | None
+    """What the stage plays, where it has episodes of its own."""
+    held_out: Questions | Episodes | None
+    """What is asked or played meanwhile."""
     settings: dict[str, Any]
     """Every setting in force, as JSON values; itself a recipe. Its hash names the run folder."""
 
@@ -59,10 +65,14 @@ def plan(recipe: TrainRecipe) -> Job:
     name = STAGES.resolve(recipe.stage["name"])
     given = {key: value for key, value in recipe.stage.items() if key != "name"}
     stage_settings = settings_from_mapping(STAGES.load(name).Settings, given, where=f"stage {name}")
-    learnt = None if recipe.data is None else questions(recipe.data, seed=recipe.seed)
-    held_out = None if recipe.held_out is None else questions(recipe.held_out.data, seed=recipe.seed)
-    if learnt is not None and held_out is not None:
-        both = {item.id for item in learnt.items} & {item.id for item in held_out.items}
+    data = recipe.data
+    shown = None if data is None or data.episodes is None else demonstrations(data, seed=recipe.seed)
+    learnt = None if data is None or shown is not None else questions(data, seed=recipe.seed)
+    played = episodes(stage_settings) if isinstance(stage_settings, EpisodeSettings) else None
+    held_out = None if recipe.held_out is None else _held_out(recipe.held_out.data, seed=recipe.seed)
+    if held_out is not None:
+        used = {name for part in (shown, learnt, played) if part is not None for name in part.ids}
+        both = used & set(held_out.ids)
         if both:
             raise SettingsError(f"{len(both)} held-out items are trained on, {min(both)} among them; use other splits")
     return Job(
@@ -70,9 +80,17 @@ def plan(recipe: TrainRecipe) -> Job:
         stage=name,
         stage_settings=stage_settings,
         questions=learnt,
+        demonstrations=shown,
+        played=played,
         held_out=held_out,
         settings={**resolved(recipe), "stage": {"name": name, **resolved(stage_settings)}},
     )
+
+
+def _held_out(settings: DataSettings, *, seed: int) -> Questions | Episodes:
+    if settings.episodes is None:
+        return questions(settings, seed=seed)
+    return episodes(settings.episodes, limit=settings.limit, seed=seed)
 
 
 class Work:
@@ -85,9 +103,10 @@ class Work:
 
     @property
     def questions(self) -> Questions:
-        """The training data. SettingsError where the recipe has none."""
+        """The training data. SettingsError where the recipe has none, or episodes."""
         if self.job.questions is None:
-            raise SettingsError(f"the stage {self.job.stage} needs `data`")
+            wanted = "`data`" if self.job.demonstrations is None else "questions as `data`; episodes are for sft"
+            raise SettingsError(f"the stage {self.job.stage} needs {wanted}")
         return self.job.questions
 
     @cached_property
