@@ -35,7 +35,10 @@ def shrunk(values: dict[str, Any], items: Path, models: dict[str, Path], panoram
     if values["stage"]["name"] == "turns":
         values["stage"] |= {"folder": str(panoramas), "settings": {"width_px": 64, "height_px": 36}}
         values["accumulate"] = 1  # there are few tasks
-    if "data" in values:
+    if "episodes" in values.get("data", {}):
+        small = {"folder": str(panoramas), "settings": {"width_px": 64, "height_px": 36}, "max_turns": 10}
+        values["data"]["episodes"] |= small
+    elif "data" in values:
         values["data"] = {"items": str(items), "answer": values["data"].get("answer", "short"), "frames": {"count": 2}}
     return values
 
