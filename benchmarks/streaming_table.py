@@ -124,10 +124,10 @@ def main() -> None:
         "",
         f"Encoder {arguments.encoder}, {arguments.fps:g} frames a second, 128 x 96; every policy keeps at most "
         f"{arguments.budget_bytes:,} bytes. Mean score in percent (mean relative accuracy for numbers), 95 % "
-        "intervals over streams; a guess among options that are left is worth its expected score. `blind` is the "
-        "constant answer best on other streams of that length; `chance` is of questions with options. Minutes are of "
-        "what is asked about: `revisit` walks the same houses again for as long, with things elsewhere, and `repeat` "
-        "plays the same minutes twice, so both show twice as many.",
+        "intervals over streams, over answers where there is one stream; a guess among options that are left is worth "
+        "its expected score. `blind` is the constant answer best on other streams of that length; `chance` is of "
+        "questions with options. Minutes are of what is asked about: `revisit` walks the same houses again for as "
+        "long, with things elsewhere, and `repeat` plays the same minutes twice, so both show twice as many.",
         *(["", "Not in the table: " + "; ".join(left_out) + "."] if left_out else []),
     ]
     arguments.out.write_text(table.as_markdown(entries, head=head), encoding="utf-8")

@@ -22,12 +22,13 @@ def gold(label: str) -> dict:
 
 
 def test_cells_are_means_with_intervals_over_streams() -> None:
-    rows = [row("a", 0, [1.0, 0.0]), row("a", 1, [1.0, 1.0]), row("b", 0, [0.25])]
+    rows = [row("a", 0, [1.0, 0.0]), row("a", 1, [1.0, 1.0]), row("b", 0, [0.25]), row("c", 0, [0.0, 1.0] * 8)]
     entries = {entry.policy: entry for entry in table.entries_of(rows)}
     assert entries["a"].mean == 0.75
     assert (entries["a"].answers, entries["a"].streams) == (4, 2)
     assert entries["a"].interval.low <= 0.75 <= entries["a"].interval.high
-    assert entries["b"].interval.low != entries["b"].interval.low  # one stream tells no spread
+    assert entries["b"].interval.low != entries["b"].interval.low  # one answer tells no spread
+    assert 0.1 < entries["c"].interval.low < 0.5 < entries["c"].interval.high < 0.9  # of answers, with one stream
 
 
 def test_blind_never_knows_the_answers_of_its_own_stream() -> None:

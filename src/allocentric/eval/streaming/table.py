@@ -36,7 +36,7 @@ class Entry:
     mean: float
     """Mean worth of the answers, in [0, 1]."""
     interval: Interval
-    """95 %, resampling streams; NaN for fewer than two."""
+    """95 %, resampling streams; answers where there is one stream. NaN for a single answer."""
     answers: int
     """Number of answers."""
     streams: int
@@ -90,7 +90,8 @@ def _entry(key: _Place, values: Sequence[tuple[str, float]]) -> Entry:
     def mean(weights: FloatArray) -> dict[str, FloatArray]:
         return {"mean": weights @ worth / np.maximum(weights.sum(axis=1), 1e-9)}
 
-    interval = cluster_bootstrap(mean, clusters)["mean"]
+    streams = len(set(clusters))
+    interval = cluster_bootstrap(mean, clusters if streams > 1 else list(map(str, range(len(values)))))["mean"]
     return Entry(
         policy=policy,
         task=task,
@@ -99,7 +100,7 @@ def _entry(key: _Place, values: Sequence[tuple[str, float]]) -> Entry:
         mean=float(worth.mean()),
         interval=interval,
         answers=len(values),
-        streams=len(set(clusters)),
+        streams=streams,
     )
 
 
