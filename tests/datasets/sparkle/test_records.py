@@ -12,16 +12,19 @@ from allocentric.core.errors import UserError
 from allocentric.core.records import item_from_record, parse_json
 from allocentric.core.types import Choice, Item
 from allocentric.datasets.sparkle.board import Settings as BoardSettings
-from allocentric.datasets.sparkle.records import BASIC, TASKS, Recipe, write_set
+from allocentric.datasets.sparkle.records import BASIC, TASKS, Recipe, Split, write_set
 from allocentric.eval.benchmarks import sparkle
 from allocentric.eval.frames import FramesPolicy
 from allocentric.train.data import questions
 from allocentric.train.recipe import DataSettings
 
+BOTH = ("choice", "open")
 SMALL = Recipe(
-    boards={"train": 24, "test": 24},
-    tasks={"train": BASIC},
-    forms=("choice", "open"),
+    splits={
+        "easy": Split(boards=8, tasks=("localisation",), forms=("open",), points=(1, 2)),
+        "train": Split(boards=24, tasks=BASIC, forms=BOTH),
+        "test": Split(boards=24, forms=BOTH),
+    },
     board=BoardSettings(cells=8, cell_px=16, points=(5, 6), roads=False, axes=False),
 )
 
@@ -65,6 +68,8 @@ def test_splits_share_no_board_and_hold_their_tasks(folder: Path) -> None:
     assert {item.kind.removesuffix("_open") for item in train} == set(BASIC)
     assert {item.kind for item in test} == {*TASKS, *(f"{task}_open" for task in TASKS if "sales" not in task)}
     assert len({item.id for item in train + test}) == len(train + test)
+    easy = items_of(folder / "easy.jsonl")
+    assert {len(item.extra["points"]) for item in easy} == {1, 2}
 
 
 def test_the_benchmark_asks_them_with_and_without_pictures(folder: Path) -> None:
@@ -93,7 +98,7 @@ def test_without_a_set_the_benchmark_says_how_to_make_one() -> None:
 
 
 def test_what_no_board_can_offer_is_refused_in_one_line(tmp_path: Path) -> None:
-    wanted = Recipe(boards={"test": 1}, options=6, board=BoardSettings(points=(3, 3)))
+    wanted = Recipe(splits={"test": Split(boards=1)}, options=6, board=BoardSettings(points=(3, 3)))
     with pytest.raises(UserError, match="no board in"):
         write_set(wanted, tmp_path)
     assert not (tmp_path / "recipe.yaml").exists()

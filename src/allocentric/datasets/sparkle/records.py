@@ -17,12 +17,12 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import yaml
 from PIL import Image as PillowImage
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from allocentric.core.config import Settings as BaseSettings
 from allocentric.core.config import resolved
@@ -50,39 +50,44 @@ BASIC: tuple[Task, ...] = ("direction", "distance", "localisation")
 _TRIES = 2000
 
 
+class Split(BaseSettings):
+    """One file of a set."""
+
+    boards: int = Field(ge=1)
+    """Every board is asked every task once, in every form it has."""
+    tasks: tuple[Task, ...] = Field(default=tuple(TASKS), min_length=1)
+    """What is asked."""
+    forms: tuple[Literal["choice", "open"], ...] = Field(default=("choice",), min_length=1)
+    """choice: a letter. open (kinds end with "_open"): words, a number of cells, or an order of points; the travelling
+    salesman has none, as a tour and its reverse are both right."""
+    points: tuple[int, int] | None = None
+    """Fewest and most points of its boards; None takes those of `board`. Few are easy to begin with."""
+
+
 class Recipe(BaseSettings):
     """A set."""
 
     seed: int = Field(default=0, ge=0)
     """Of everything; each split has draws of its own and no board of another."""
-    boards: dict[str, int] = Field(default={"train": 2000, "test": 500}, min_length=1)
-    """Split -> number of boards; every board is asked every task once, in every form it has."""
+    splits: dict[str, Split] = Field(default={"test": Split(boards=500)}, min_length=1)
+    """By name, which is that of its file."""
     board: BoardSettings = BoardSettings()
     """What boards are like."""
-    tasks: dict[str, tuple[Task, ...]] = Field(default={})
-    """Split -> its tasks; a split that is not named takes all."""
-    forms: tuple[Literal["choice", "open"], ...] = ("choice",)
-    """choice: a letter. open (kinds end with "_open"): words, a number of cells, or an order of points; the travelling
-    salesman has none, as a tour and its reverse are both right."""
     options: int = Field(default=3, ge=2, le=6)
     """Of every choice; with more than 3, boards need 5 points for the travelling salesman."""
     margin: float = Field(default=1.2, ge=1.0)
     """Wrong ways are at least this many times as long as the right one."""
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        unknown = set(self.tasks) - set(self.boards)
-        if unknown:
-            raise ValueError(f"tasks: no split {min(unknown)!r} in boards, which has {', '.join(self.boards)}")
-        if not self.forms:
-            raise ValueError("forms: expected choice, open or both")
-        return self
-
     def asked(self, split: str) -> list[tuple[Task, int]]:
         """Tasks of a split with the number of options, 0 for the open form."""
-        forms = [self.options if form == "choice" else 0 for form in self.forms]
-        tasks = self.tasks.get(split, tuple(TASKS))
-        return [(task, n) for task in tasks for n in forms if n or task != "travelling_salesman"]
+        forms = [self.options if form == "choice" else 0 for form in self.splits[split].forms]
+        return [(task, n) for task in self.splits[split].tasks for n in forms if n or task != "travelling_salesman"]
+
+    def board_of(self, split: str) -> BoardSettings:
+        """What boards of a split are like."""
+        points = self.splits[split].points
+        values = self.board.model_dump() | ({} if points is None else {"points": points})
+        return BoardSettings.model_validate(values)
 
 
 def write_set(recipe: Recipe, folder: Path, *, progress: Progress | None = None) -> dict[str, dict[str, int]]:
@@ -100,10 +105,10 @@ def write_set(recipe: Recipe, folder: Path, *, progress: Progress | None = None)
     _check_folder(folder, settings)
     taken: set[str] = set()
     counts: dict[str, dict[str, int]] = {}
-    told.start(sum(recipe.boards.values()), "boards")
+    told.start(sum(split.boards for split in recipe.splits.values()), "boards")
     try:
         (folder / "pictures").mkdir(parents=True, exist_ok=True)
-        for number, split in enumerate(recipe.boards):
+        for number, split in enumerate(recipe.splits):
             items = _split(recipe, split, np.random.default_rng([recipe.seed, number]), taken, folder, told)
             lines = "".join(json.dumps(item_to_record(item)) + "\n" for item in items)
             write_atomically(folder / f"{split}.jsonl", lines)
@@ -130,11 +135,11 @@ def _check_folder(folder: Path, settings: Mapping[str, Any]) -> None:
 def _split(
     recipe: Recipe, split: str, rng: np.random.Generator, taken: set[str], folder: Path, told: Progress
 ) -> list[Item]:
-    asked = recipe.asked(split)
+    asked, settings = recipe.asked(split), recipe.board_of(split)
     places = {key: Deck(range(max(key[1], 1)), rng) for key in asked}
-    labels = {key: Deck(_labels(key[0], recipe.board.cells), rng) for key in asked}
+    labels = {key: Deck(_labels(key[0], settings.cells), rng) for key in asked}
     items: list[Item] = []
-    for _ in range(recipe.boards[split]):
+    for _ in range(recipe.splits[split].boards):
         wishes = {
             key: Wish(
                 place=int(places[key].draw()),
@@ -144,11 +149,9 @@ def _split(
             )
             for key in asked
         }
-        drawn, made = _board(recipe.board, wishes, rng, taken)
+        drawn, made = _board(settings, wishes, rng, taken)
         taken.add(drawn.id)
-        PillowImage.fromarray(drawn.picture(recipe.board)).save(
-            folder / "pictures" / f"{drawn.id}.png", compress_level=1
-        )
+        PillowImage.fromarray(drawn.picture(settings)).save(folder / "pictures" / f"{drawn.id}.png", compress_level=1)
         items += made
         told.advance(1, split)
     return items
