@@ -58,7 +58,7 @@ class Row:
 
 
 BASICS = Stage(recipe="results_sparkle")
-EASY = Stage(recipe="results_sparkle", settings=("data.benchmark.dataset={folder}/set/easy.jsonl",), share=0.3)
+EASY = Stage(recipe="results_sparkle", settings=("data.benchmark.dataset={folder}/set/easy.jsonl",), share=0.5)
 COMPOSITE = Stage(recipe="results_sparkle", settings=("data.benchmark.dataset={folder}/set/composite.jsonl",))
 SFT = Stage(recipe="results_houses_sft")
 GRPO = Stage(recipe="results_houses_grpo")
