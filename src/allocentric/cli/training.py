@@ -21,9 +21,12 @@ def train(
     from allocentric.core.config import load_recipe
     from allocentric.train.recipe import TrainRecipe
     from allocentric.train.run import train as run
+    from allocentric.train.work import world
 
     settings = load_recipe(recipe, TrainRecipe, overrides or ())
     result = run(settings, runs, terminal.TerminalProgress())
+    if world()[0] != 0:
+        return
     if json:
         terminal.print_json({"folder": str(result.folder), "steps_made": result.steps, **result.results})
         return

@@ -31,6 +31,7 @@ from allocentric.core.progress import Progress, SilentProgress
 from allocentric.core.runlog import RunLog, read_json, read_samples, run_folder
 from allocentric.train.episodes import Episodes
 from allocentric.train.recipe import TrackerSettings, TrainRecipe
+from allocentric.train.sharded import require_spread
 from allocentric.train.work import Job, Work, plan, require_trl, world
 
 
@@ -96,6 +97,7 @@ def _steps(work: Work, progress: Progress) -> int:
     elif work.job.held_out is not None:
         work.callbacks.append(HeldOut(work, work.job.held_out))
     trainer = STAGES.load(work.job.stage).trainer(work, work.job.stage_settings)
+    require_spread(trainer)
     trainer.remove_callback(PrinterCallback)  # standard output is for results
     _ = work.check  # from here on every forward pass is watched
     for callback in work.callbacks:
@@ -108,6 +110,7 @@ def _steps(work: Work, progress: Progress) -> int:
     _save_model(work, trainer)
     if work.log is not None:
         _write_results(work, work.log)
+    trainer.accelerator.wait_for_everyone()  # every process returns the same results
     return int(trainer.state.global_step) - (0 if begin is None else int(begin.name.partition("-")[2]))
 
 

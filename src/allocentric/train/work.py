@@ -20,6 +20,7 @@ from allocentric.train.data import Encoder, PictureCheck, Questions, model_setti
 from allocentric.train.demonstrations import Demonstrations, demonstrations
 from allocentric.train.episodes import Episodes, episodes
 from allocentric.train.recipe import DataSettings, EpisodeSettings, LoraSettings, TrainRecipe
+from allocentric.train.sharded import averaged_head
 
 _OURS = {
     "output_dir", "max_steps", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps",
@@ -281,7 +282,8 @@ def watched(base: Any, work: Work) -> Any:
             for item_id, reason in skipped.items():
                 work.say(f"skipped item {item_id}: {reason}")
             work.keep([(f"skipped/{item_id}", {"reason": reason}) for item_id, reason in skipped.items()])
-            return super().compute_loss(model, inputs, *rest, **more)
+            with averaged_head(self):
+                return super().compute_loss(model, inputs, *rest, **more)
 
         def _load_from_checkpoint(self, resume_from_checkpoint: Any, model: Any = None) -> None:
             """Weights of a checkpoint by the names transformers saves them under.
