@@ -52,6 +52,27 @@ def test_a_curriculum_is_measured_once_and_orders_the_questions(recipe_of: Any, 
         )
 
 
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl"])
+def test_picture_tokens_are_known_as_such_in_prompts_of_every_length(
+    family: str, recipe_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trl import GRPOTrainer
+
+    learnt, seen = GRPOTrainer.compute_loss, []
+
+    def compute_loss(self: Any, model: Any, inputs: Any, *rest: Any, **more: Any) -> Any:
+        ids_BL = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
+        seen.append((ids_BL == model.config.image_token_id, inputs["mm_token_type_ids"] == 1, inputs["prompt_mask"]))
+        return learnt(self, model, inputs, *rest, **more)
+
+    monkeypatch.setattr(GRPOTrainer, "compute_loss", compute_loss)
+    train(recipe_of(GROUP, family, steps=1, batch_size=32), tmp_path)
+    ((pictures_BL, known_BL, prompt_BL),) = seen
+    assert len(set(prompt_BL.sum(dim=1).tolist())) > 1  # some are shorter
+    assert pictures_BL.any(dim=1).all()
+    assert torch.equal(pictures_BL, known_BL)
+
+
 def test_what_grpo_cannot_do_is_refused(recipe_of: Any, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"TRL refuses these settings: .*generation"):
         train(recipe_of(GROUP, batch_size=3), tmp_path)

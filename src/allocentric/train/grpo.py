@@ -86,6 +86,15 @@ class Sampler(config.Settings):
         return values | {"use_vllm": True, "vllm_mode": self.vllm}
 
 
+def pad_left(work: Work) -> None:
+    """Pad prompts on the left, as TRL (1.16) does with their tokens.
+
+    The kinds of tokens (`mm_token_type_ids`) come from the processor, which pads where its tokenizer does. On the
+    other side, a shorter prompt's picture tokens would pass for text, and get the positions of text.
+    """
+    work.checkpoint.processor.tokenizer.padding_side = "left"
+
+
 def require_groups(work: Work, generations: int, prompts: int) -> None:
     """SettingsError where an update needs more prompts than there are, which TRL would pass over without a word."""
     recipe = work.recipe
@@ -118,6 +127,7 @@ def trainer(work: Work, settings: Settings) -> Any:
     if work.recipe.on_bad_sample == "skip":
         raise SettingsError("grpo can't leave a member out of a group; set on_bad_sample: stop")
     arguments = work.configure(GRPOConfig, **settings.arguments(work))
+    pad_left(work)
     order = _order(work, settings)
     require_groups(work, settings.generations, len(order))
     paid = Rewards(

@@ -19,7 +19,7 @@ from allocentric.core import config
 from allocentric.core.errors import SettingsError
 from allocentric.train import environments
 from allocentric.train.episodes import Scribe, episodes, factory, told
-from allocentric.train.grpo import Sampler, require_groups
+from allocentric.train.grpo import Sampler, pad_left, require_groups
 from allocentric.train.recipe import EpisodeSettings
 from allocentric.train.work import Work, built, require_trl, watched
 
@@ -67,6 +67,7 @@ def trainer(work: Work, settings: Settings) -> Any:
         max_tool_calling_iterations=settings.max_turns,
         reward_weights=list(weights.values()),
     )
+    pad_left(work)
     rows = episodes(settings).rows
     require_groups(work, settings.generations, len(rows))
     processor = work.checkpoint.processor
