@@ -58,7 +58,7 @@ class Row:
 
 
 BASICS = Stage(recipe="results_sparkle")
-EASY = Stage(recipe="results_sparkle", settings=("data.benchmark.dataset={folder}/set/easy.jsonl",), share=0.5)
+EASY = Stage(recipe="results_sparkle", settings=("data.benchmark.dataset={folder}/set/easy.jsonl",))
 COMPOSITE = Stage(recipe="results_sparkle", settings=("data.benchmark.dataset={folder}/set/composite.jsonl",))
 SFT = Stage(recipe="results_houses_sft")
 GRPO = Stage(recipe="results_houses_grpo")
@@ -112,6 +112,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--loaders", type=int, default=0, help="processes that read pictures for a trainer")
     parser.add_argument("--parallel", action="store_true", help="rows side by side, a process each")
+    parser.add_argument("--scale", type=float, default=1.0, help="multiplies the steps of every recipe")
     parser.add_argument("--set", nargs="+", default=[], dest="settings", help="overrides of every training recipe")
     parser.add_argument("--make", nargs="+", default=[], help="overrides of the recipe of the set")
     parser.add_argument("--limit", type=int, help="ask this many held-out questions only")
@@ -193,7 +194,7 @@ def trained(options: argparse.Namespace, stage: Stage, path: str) -> str:
     if options.loaders:
         overrides.append(f"trainer={{dataloader_num_workers: {options.loaders}, dataloader_persistent_workers: true}}")
     recipe = load_recipe(CONFIGS / "train" / f"{stage.recipe}.yaml", TrainRecipe, overrides)
-    recipe = recipe.model_copy(update={"steps": max(1, round(stage.share * recipe.steps))})
+    recipe = recipe.model_copy(update={"steps": max(1, round(options.scale * stage.share * recipe.steps))})
     return str(train(recipe, options.folder / "runs").folder / "model")
 
 
