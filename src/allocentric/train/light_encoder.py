@@ -94,7 +94,8 @@ def load_pictures(path: Path, name: str) -> Pictures:
             raise UserError(f"{path} holds no {name!r} pictures; remove it to draw them again")
         ends = np.cumsum(arrays[f"{name}_sizes"])[:-1]
         files = np.split(arrays[f"{name}_files"], ends)
-        images = np.stack([cv2.imdecode(file, cv2.IMREAD_COLOR)[..., ::-1] for file in files])
+        decoded: list[Any] = [cv2.imdecode(file, cv2.IMREAD_COLOR) for file in files]
+        images = np.stack([image[..., ::-1] for image in decoded])
         shares = np.zeros(arrays[f"{name}_shape"], dtype=np.float16)
         shares[tuple(arrays[f"{name}_where"].T)] = arrays[f"{name}_shares"]
     return Pictures(images, shares)
