@@ -31,6 +31,15 @@ def test_cells_are_means_with_intervals_over_streams() -> None:
     assert 0.1 < entries["c"].interval.low < 0.5 < entries["c"].interval.high < 0.9  # of answers, with one stream
 
 
+def test_policies_that_watch_in_another_run_change_nothing_for_the_blind() -> None:
+    golds = [gold("moved"), gold("stayed")]
+    rows = [row("a", stream, [1.0, 0.0], golds=golds) for stream in (0, 1)]
+    more = [row("b", stream, [1.0, 1.0], golds=golds) for stream in (0, 1)]
+    once, twice = ({entry.policy: entry for entry in table.entries_of(found)} for found in (rows, rows + more))
+    assert once["blind"] == twice["blind"]
+    assert twice["blind"].answers == 4
+
+
 def test_blind_never_knows_the_answers_of_its_own_stream() -> None:
     rows = [
         row("a", 0, [1.0], golds=[gold("moved")] * 3),

@@ -65,15 +65,13 @@ def entries_of(rows: Iterable[Mapping[str, Any]]) -> list[Entry]:
     Blind is the constant answer that is best on the same kind of question in other streams of that length. Chance is
     one option of each; numbers have none.
     """
+    rows = list(rows)
     worths: dict[_Place, list[tuple[str, float]]] = {}
-    golds: dict[str, list[tuple[str, float, str, Mapping[str, Any]]]] = {}
     for row in rows:
         for answer in row["answers"]:
             place = (row["policy"], _TASK_OF[answer["kind"]], row["perturbation"], row["minutes"])
             worths.setdefault(place, []).append((row["stream"], answer["worth"]))
-        for gold in row.get("golds", ()):
-            golds.setdefault(gold["kind"], []).append((row["perturbation"], row["minutes"], row["stream"], gold))
-    for kind, asked in golds.items():
+    for kind, asked in _golds_of(rows).items():
         for perturbation, minutes, stream, gold in asked:
             column = (_TASK_OF[kind], perturbation, minutes)
             others = [other for _, length, one, other in asked if one != stream and length == minutes]
@@ -81,6 +79,19 @@ def entries_of(rows: Iterable[Mapping[str, Any]]) -> list[Entry]:
             if gold["options"]:
                 worths.setdefault((CHANCE, *column), []).append((stream, 1.0 / gold["options"]))
     return [_entry(place, values) for place, values in worths.items()]
+
+
+def _golds_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[str, float, str, Mapping[str, Any]]]]:
+    """By kind, of every stream once; policies that watched it in another run brought its answers again."""
+    streams: dict[tuple[str, float, str], Sequence[Mapping[str, Any]]] = {}
+    for row in rows:
+        if row.get("golds"):
+            streams.setdefault((row["perturbation"], row["minutes"], row["stream"]), row["golds"])
+    golds: dict[str, list[tuple[str, float, str, Mapping[str, Any]]]] = {}
+    for stream, answers in streams.items():
+        for gold in answers:
+            golds.setdefault(gold["kind"], []).append((*stream, gold))
+    return golds
 
 
 def _entry(key: _Place, values: Sequence[tuple[str, float]]) -> Entry:
