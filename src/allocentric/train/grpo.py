@@ -10,6 +10,7 @@ from pydantic import Field
 from allocentric.agents.models import hf
 from allocentric.core import config
 from allocentric.core.errors import DataError, MissingPackageError, SettingsError
+from allocentric.train.credit import CreditSettings, credited, require_attention
 from allocentric.train.data import Questions
 from allocentric.train.rewards import Rewards, RewardSettings
 from allocentric.train.sampled import sampled_answers
@@ -113,6 +114,8 @@ class Settings(Sampler):
     """What is paid."""
     curriculum: Curriculum | None = None
     """None takes the questions as they come."""
+    credit: CreditSettings | None = None
+    """More weight for tokens that plan or that later ones lean on, seen in the attention; None weighs all alike."""
 
 
 def trainer(work: Work, settings: Settings) -> Any:
@@ -138,8 +141,12 @@ def trainer(work: Work, settings: Settings) -> Any:
         group=settings.generations,
     )
     arguments.reward_weights = paid.weights
+    trainer_class = watched(GRPOTrainer, work)
+    if settings.credit is not None:
+        require_attention(work)
+        trainer_class = credited(trainer_class, settings.credit)
     made = built(
-        lambda: watched(GRPOTrainer, work)(
+        lambda: trainer_class(
             model=work.checkpoint.model,
             processing_class=work.checkpoint.processor,
             args=arguments,
