@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -109,3 +110,29 @@ def test_a_disk_that_fills_during_a_save_keeps_the_last_checkpoint(
     complete = sorted(path.parent.name for path in folder.glob("checkpoints/*/allocentric.json"))
     assert complete[-1] == "checkpoint-2"
     assert train(recipe, tmp_path).steps == 2
+
+
+@pytest.mark.slow
+def test_a_real_disk_that_fills_keeps_the_last_checkpoint(recipe_of: Any, tmp_path: Path) -> None:
+    """A small file system of its own; where mounting isn't allowed the test above stands for it."""
+    torch.set_num_threads(1)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+
+    def mount(*options: str) -> bool:
+        command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(disk)]
+        return shutil.which("mount") is not None and subprocess.run(command, capture_output=True).returncode == 0
+
+    if not mount("size=7m"):
+        pytest.skip("mounting a tmpfs needs root")
+    try:
+        recipe = recipe_of("sft", steps=4, save_every=1)  # a checkpoint takes 2.8 MB
+        with pytest.raises(UserError, match=r"the disk is full .* the last complete checkpoint is kept"):
+            train(recipe, disk)
+        folder = run_folder(disk, recipe.name, plan(recipe).settings)
+        complete = {path.parent.name for path in folder.glob("checkpoints/*/allocentric.json")}
+        assert complete == {"checkpoint-1", "checkpoint-2"}
+        assert mount("remount", "size=40m")
+        assert train(recipe, disk).steps == 2
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import importlib.util
 import io
 import json
 import os
@@ -26,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from allocentric.core.catalog import STAGES
-from allocentric.core.errors import DataError, SettingsError, UserError
+from allocentric.core.errors import DataError, MissingPackageError, SettingsError, UserError
 from allocentric.core.progress import Progress, SilentProgress
 from allocentric.core.runlog import RunLog, read_json, read_samples, run_folder
 from allocentric.train.episodes import Episodes
@@ -67,6 +68,7 @@ def train(recipe: TrainRecipe, runs_dir: Path, progress: Progress | None = None)
         _check_data(folder, job)
         return TrainResult(folder=folder, results=done, steps=0)
     require_trl()
+    _require_tracker(recipe.tracker)
     progress = progress if progress is not None and rank == 0 else SilentProgress()
     with RunLog(folder, job.settings) if rank == 0 else nullcontext() as log:
         work = Work(job, folder, log)
@@ -175,6 +177,12 @@ def _check_data(folder: Path, job: Job) -> None:
     known = read_json(folder, "data.json")
     if known is not None and known != _data_record(job):
         raise DataError(f"the data of {folder} changed since it began; restore them, or give the recipe another name")
+
+
+def _require_tracker(tracker: TrackerSettings | None) -> None:
+    """MissingPackageError where the tracker's package is absent, before anything is loaded."""
+    if tracker is not None and importlib.util.find_spec(tracker.name) is None:
+        raise MissingPackageError(tracker.name, needed_for=f"tracker: {{name: {tracker.name}}}")
 
 
 @contextmanager
