@@ -217,7 +217,8 @@ def _tracking(tracker: TrackerSettings | None, folder: Path) -> Iterator[None]:
                 os.environ[name] = value
 
 
-_FULL = ("No space left on device", "Disk quota exceeded", "File too large")
+_FULL = ("No space left on device", "Disk quota exceeded", "File too large", "PytorchStreamWriter", "inline_container")
+"""What a full disk is called; the last two are torch's writer, which names the place in its file and not the disk."""
 
 
 @contextmanager
@@ -229,7 +230,7 @@ def _one_line_errors(folder: Path) -> Iterator[None]:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        if not full and not any(sign in str(error) for sign in _FULL) and "PytorchStreamWriter" not in str(error):
+        if not full and not any(sign in str(error) for sign in _FULL):
             raise
         raise UserError(
             f"the disk is full ({folder}); the last complete checkpoint is kept: free some space and repeat the same "
