@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -227,28 +228,57 @@ def draw(entries: Sequence[Entry], folder: Path, stem: str) -> list[Path]:
     import matplotlib.pyplot as plt
 
     written = []
+    styles = _styles(policies_of(entries))
     for task in TASKS:
         mine = [entry for entry in entries if entry.task == task]
         panels = [one for one in _PLACE if any(entry.perturbation == one for entry in mine)]
         if not panels:
             continue
-        figure, axes = plt.subplots(1, len(panels), figsize=(4 * len(panels), 4), sharey=True, squeeze=False)
+        size = (4 * len(panels) + 2.5, 4.5)
+        figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False, layout="constrained")
         for axis, perturbation in zip(axes[0], panels, strict=True):
-            for policy in policies_of(mine):
-                line = sorted(
-                    (e.minutes, e.mean) for e in mine if (e.policy, e.perturbation) == (policy, perturbation)
-                )
-                style = "--" if policy in (BLIND, CHANCE) else "-"
-                axis.plot(*zip(*line, strict=True), style, marker="o", label=policy) if line else None
+            for place, policy in enumerate(policies_of(mine)):
+                cells = [e for e in mine if (e.policy, e.perturbation) == (policy, perturbation)]
+                _curve(axis, sorted(cells, key=lambda e: e.minutes), 1 + 0.012 * place, styles[policy])
+            lengths = sorted({entry.minutes for entry in mine})
             axis.set(xscale="log", title=f"{task}, {perturbation}", xlabel="minutes", ylim=(-0.02, 1.02))
-        axes[0][0].set_ylabel("mean score")
+            axis.set_xticks(lengths, [f"{length:g}" for length in lengths])
+            axis.minorticks_off()
+        axes[0][0].set_ylabel("mean score, 95 % intervals")
         figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside right upper", fontsize="x-small")
         path = folder / f"{stem}-{task}.svg"
-        figure.savefig(path, bbox_inches="tight", metadata={"Date": None})
+        figure.savefig(path, metadata={"Date": None})
         plt.close(figure)
         written.append(path)
     table = folder / f"{stem}.csv"
-    lines = ["policy,task,perturbation,minutes,mean,low,high,answers,streams"]
-    lines += [",".join("" if value is None else str(value) for value in row.values()) for row in as_json(entries)]
-    table.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with table.open("w", encoding="utf-8", newline="") as file:
+        rows = as_json(entries)
+        writer = csv.DictWriter(file, list(rows[0]) if rows else ["policy"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
     return [*written, table]
+
+
+def _styles(policies: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """A colour and a marker for each; what needs no memory is dashed and grey."""
+    marks = "os^vD"
+    return {
+        policy: {"color": "0.4", "linestyle": "--" if policy == BLIND else ":"}
+        if policy in (BLIND, CHANCE)
+        else {"color": f"C{place % 10}", "marker": marks[place // 10 + 2 * (place % 2)], "linestyle": "-"}
+        for place, policy in enumerate(policies)
+    }
+
+
+def _curve(axis: Any, cells: Sequence[Entry], shift: float, style: Mapping[str, Any]) -> None:
+    """One policy over the lengths, moved a little aside so that intervals don't hide each other."""
+    if not cells:
+        return
+    low = [cell.mean - min(cell.interval.low, cell.mean) if np.isfinite(cell.interval.low) else 0.0 for cell in cells]
+    high = [
+        max(cell.interval.high, cell.mean) - cell.mean if np.isfinite(cell.interval.high) else 0.0 for cell in cells
+    ]
+    axis.errorbar(
+        [cell.minutes * shift for cell in cells], [cell.mean for cell in cells], yerr=[low, high],
+        label=cells[0].policy, markersize=4, linewidth=1, elinewidth=0.5, **style,
+    )  # fmt: skip
