@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import json
 import queue
@@ -56,15 +57,19 @@ def test_a_recording_shows_the_stream_again_at_later_times(benchmark: Any, recor
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("name", "budget_bytes"), [("uniform", 300_000), ("kv/kv_retrieval", 2_000_000)])
 def test_a_policy_that_watches_gives_every_figure(
-    benchmark: Any, recording: Any, monkeypatch: pytest.MonkeyPatch
+    name: str, budget_bytes: int, benchmark: Any, recording: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    from allocentric.train import tiny
+
+    checkpoint = str(tiny.build(tmp_path / "model", "qwen2_5_vl"))
     monkeypatch.setattr(benchmark, "single_threaded", lambda: None)  # this process has other tests to run
     answers: queue.Queue[dict[str, Any]] = queue.Queue()
-    benchmark.watch("uniform", recording, "descriptors", 300_000, 600, answers)
+    benchmark.watch(name, recording, "descriptors", budget_bytes, 600, checkpoint, answers)
     figures = answers.get_nowait()
     assert {"frames_per_second", "rss_slope_mb_per_hour", "budget_bytes", "peak_bytes"} <= set(figures)
-    assert figures["peak_bytes"] <= figures["budget_bytes"] == 300_000
+    assert figures["peak_bytes"] <= figures["budget_bytes"] == budget_bytes
     assert figures["frames_per_second"] > 0
     assert figures["ms_per_answer"] > 0
     json.dumps(figures)
@@ -84,7 +89,10 @@ def test_the_slope_is_that_of_the_last_three_quarters(benchmark: Any) -> None:
 
 
 def test_policies_that_need_more_than_the_encoder_are_left_out_with_the_reason(benchmark: Any) -> None:
-    works, left_out = benchmark.usable(["last_n", "surprise", "date"], benchmark.encoder_of("descriptors"), 10**6)
+    arguments = argparse.Namespace(encoder="descriptors", budget_bytes=10**6, model=None, hybrid=None)
+    works, left_out = benchmark.usable(["last_n", "surprise", "date"], arguments)
     assert works == ["last_n"]
     assert "prediction: previous" in left_out["surprise"]
     assert "knows none" in left_out["date"]
+    with pytest.raises(UserError, match="kv/surprise needs a checkpoint"):
+        benchmark.usable(["kv/surprise"], arguments)
