@@ -43,7 +43,7 @@ def test_the_predictor_says_no_change_before_it_is_trained_and_less_error_after(
 def test_both_commands_write_what_the_agents_load(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     weights = tmp_path / "light.safetensors"
     assert light_encoder.main([str(weights), "--houses", "3", "--epochs", "1"]) == 0
-    assert weights.stat().st_size < 300_000
+    assert weights.stat().st_size < 1_000_000
     assert "mean average precision" in capsys.readouterr().out
     encoder = convolutional.build(convolutional.Settings(weights=weights))
     assert encoder.words(["sofa"]).shape == (1, 64)
