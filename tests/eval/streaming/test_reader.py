@@ -92,10 +92,10 @@ def test_merged_blocks_show_all_their_frames_and_pooled_ones_less(make_quiz: Mak
 
     class Small(WholeHouse):
         def pixels(self, visit):
-            return tuple(dict.fromkeys(frame, 5) for frame in super().pixels(visit))
+            return tuple(dict.fromkeys(frame, 13) for frame in super().pixels(visit))
 
     times = tuple(made.stream.time_s(frame) for frame in range(len(made.stream)))
-    reader = ExactReader(Small(made.stream))  # 5 pixels of 64 x 48 are just enough at full resolution
+    reader = ExactReader(Small(made.stream))  # 13 pixels of 64 x 48 are just enough at full resolution
     assert reader.read(item, Recalled(blocks=(Block(times_s=times),))).worth(item) == 1.0
     assert reader.read(item, Recalled(blocks=(Block(times_s=times, resolution=0.5),))).number == 0.0
 
