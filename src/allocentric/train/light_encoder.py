@@ -6,11 +6,10 @@ floor so that rare and out-of-place things are seen too; the labels come from th
     python -m allocentric.train.light_encoder OUT.safetensors [--houses 340] [--epochs 25] [--seed 0]
         [--pictures FILE.npz] [--device cuda]
 
-Drawing takes some five minutes on one core; 25 epochs take half a minute on a GPU and twenty on one core, and more of
-them do not help (45 reach no more, 120 of fewer houses less). `--pictures` keeps what was drawn, so that it can be
-trained on elsewhere: drawn where there is a renderer, learnt from where there is a GPU. Houses held out give the
-figures that are printed and written beside the weights: mean average precision over the categories that 10 or more of
-those pictures show.
+Drawing takes some minutes on one core. More epochs do not help: 45 reach no more, 120 on fewer things less.
+`--pictures` keeps what was drawn, so that it can be trained on elsewhere: drawn where there is a renderer, learnt from
+where there is a GPU. Houses held out give the figures that are printed and written beside the weights: mean average
+precision over the categories that 10 or more of those pictures show.
 """
 
 from __future__ import annotations
