@@ -12,7 +12,7 @@ import pytest
 
 from allocentric.core.types import Choice, Item, Number, Order, Text
 from allocentric.datasets.sparkle import direction, distance, localisation, shortest_path, travelling_salesman
-from allocentric.datasets.sparkle._draft import Wish
+from allocentric.datasets.sparkle._draft import Form, Wish
 from allocentric.datasets.sparkle.board import COLOURS, Board, Settings, draw_board
 
 MARGIN = 1.2
@@ -25,9 +25,11 @@ def boards(count: int, **settings: object) -> list[Board]:
     return [board for board in drawn if board is not None][:count]
 
 
-def asked(ask: Callable[..., Item | None], *, options: int, label: str = "", **settings: object) -> list[tuple]:
+def asked(
+    ask: Callable[..., Item | None], *, options: int = 0, form: Form = "choice", label: str = "", **settings: object
+) -> list[tuple]:
     """(board, item) of the boards that offer one."""
-    wish = Wish(place=0 if options < 2 else 1, options=options, label=label, margin=MARGIN)
+    wish = Wish(place=0 if options < 2 else 1, options=options, form=form, label=label, margin=MARGIN)
     rng = np.random.default_rng(3)
     pairs = [(board, ask(board, wish, rng)) for board in boards(60, **settings)]
     found = [(board, item) for board, item in pairs if item is not None]
@@ -90,7 +92,7 @@ def test_the_nearest_pair_is_distinctly_the_nearest():
         lengths = {choice: way_length(board, legs(choice)) for choice in item.choices}
         right = lengths.pop(chosen(item))
         assert min(lengths.values()) >= MARGIN * right
-    for board, item in asked(distance.ask, options=0, label="3"):
+    for board, item in asked(distance.ask, form="open", label="3"):
         assert isinstance(item.gold, Number)
         first, second = item.evidence.object_ids
         assert item.gold.value == pytest.approx(math.dist(board.points[first], board.points[second]), abs=0.05)
@@ -100,7 +102,7 @@ def test_the_nearest_pair_is_distinctly_the_nearest():
 def test_a_point_is_where_its_colour_is_drawn():
     """By the pixels alone: rows count from below."""
     settings = Settings(cells=8, cell_px=16, roads=False, axes=False)
-    for board, item in asked(localisation.ask, options=0, cells=8, cell_px=16, roads=False, axes=False):
+    for board, item in asked(localisation.ask, form="open", cells=8, cell_px=16, roads=False, axes=False):
         assert isinstance(item.gold, Text)
         x, y = map(int, item.gold.text.strip("()").split(", "))
         picture = board.picture(settings)
@@ -108,6 +110,13 @@ def test_a_point_is_where_its_colour_is_drawn():
         colour = np.array(COLOURS[item.evidence.object_ids[0]])
         assert (cell == colour).all(axis=1).mean() > 0.3
         assert (picture.reshape(-1, 3) == colour).all(axis=1).sum() == (cell == colour).all(axis=1).sum()
+    for board, item in asked(localisation.ask, form="all", cells=5, cell_px=16, roads=False, axes=False):
+        assert isinstance(item.gold, Text)
+        picture = board.picture(Settings(cells=5, cell_px=16, roads=False, axes=False))
+        middles = [picture[16 * row + 8, 16 * column + 8].tolist() for row in range(5) for column in range(5)]
+        names = {str(list(colour)): name for name, colour in COLOURS.items()}
+        cells = [(names.get(str(middle)), k % 5, 4 - k // 5) for k, middle in enumerate(middles)]
+        assert item.gold.text == " ".join(f"{name} ({x}, {y})" for name, x, y in cells if name)
     for board, item in asked(localisation.ask, options=4):
         assert chosen(item) == localisation.cell_of(board, item.evidence.object_ids[0])
         assert set(item.choices) <= {localisation.cell_of(board, name) for name in board.names}
@@ -133,7 +142,7 @@ def test_the_shortest_path_is_dijkstras(roads: bool):
             assert lengths[chosen(item)] == pytest.approx(min(every))
         right = lengths.pop(chosen(item))
         assert min(lengths.values()) >= MARGIN * right
-    for board, item in asked(shortest_path.ask, options=0, roads=True):
+    for board, item in asked(shortest_path.ask, form="open", roads=True):
         assert isinstance(item.gold, Order)
         found = shortest_path.ways(board, item.gold.labels[0], item.gold.labels[-1])
         assert len(found) == 1 or found[1][0] >= MARGIN * found[0][0]  # no second answer is nearly right

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from allocentric.core.types import Answer, Choice, Evidence, Item, View
 from allocentric.datasets.sparkle.board import Board
 
 SOURCE = "sparkle"
+Form = Literal["choice", "open", "all"]
+"""choice: a letter. open: words, a number of cells, or an order of points. all: every point of the board in one
+answer. Kinds of the latter two end with their names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +26,9 @@ class Wish:
     place: int
     """Index of the right option."""
     options: int
-    """How many there are; 0 asks without options."""
+    """How many there are; 0 where the form is not choice."""
+    form: Form = "choice"
+    """How it is asked."""
     label: str = ""
     """The answer, for tasks that balance it."""
     margin: float = 1.2

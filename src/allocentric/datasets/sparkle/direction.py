@@ -8,11 +8,12 @@ from itertools import permutations
 import numpy as np
 
 from allocentric.core.types import Item, Text
-from allocentric.datasets.sparkle._draft import Wish, item_of, placed
+from allocentric.datasets.sparkle._draft import Form, Wish, item_of, placed
 from allocentric.datasets.sparkle.board import Board
 
 LABELS = ("right", "above right", "above", "above left", "left", "below left", "below", "below right")
 """Counter-clockwise from +x, 45 degrees apart."""
+FORMS: tuple[Form, ...] = ("choice", "open")
 CLEAR_RAD = math.radians(12)
 """A bearing this near to one of the eight is that one; others are not asked about."""
 
@@ -39,7 +40,7 @@ def ask(board: Board, wish: Wish, rng: np.random.Generator) -> Item | None:
     seen, origin = pairs[int(rng.integers(len(pairs)))]
     prompt = f"Where is {seen} seen from {origin}?"
     names = (seen, origin)
-    if not wish.options:
+    if wish.form == "open":
         return item_of(board, "direction_open", prompt, Text(wish.label), choices=(), names=names, label=wish.label)
     others = [word for word in LABELS if word != wish.label]
     wrong = [others[index] for index in rng.permutation(len(others))[: wish.options - 1]]

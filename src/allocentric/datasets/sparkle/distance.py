@@ -7,9 +7,10 @@ from itertools import permutations
 import numpy as np
 
 from allocentric.core.types import Item, Number
-from allocentric.datasets.sparkle._draft import Wish, far_apart, item_of, placed, said
+from allocentric.datasets.sparkle._draft import Form, Wish, far_apart, item_of, placed, said
 from allocentric.datasets.sparkle.board import Board
 
+FORMS: tuple[Form, ...] = ("choice", "open")
 ASK = "Which way is shortest?"
 """Last sentence of every question about ways, of one leg or of several."""
 _TRIES = 20
@@ -23,7 +24,7 @@ def labels(cells: int) -> tuple[str, ...]:
 def ask(board: Board, wish: Wish, rng: np.random.Generator) -> Item | None:
     """A comparison of straight ways between two points, or the length of one; None where the board has none."""
     pairs = list(permutations(board.names, 2))
-    if not wish.options:
+    if wish.form == "open":
         fitting = [pair for pair in pairs if str(round(board.distances[pair])) == wish.label]
         if not fitting:
             return None

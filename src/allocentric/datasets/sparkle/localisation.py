@@ -1,12 +1,16 @@
-"""Localisation: the column and row of a point."""
+"""Localisation: the column and row of a point, or of every point."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from allocentric.core.types import Item, Text
-from allocentric.datasets.sparkle._draft import Wish, item_of, placed
+from allocentric.datasets.sparkle._draft import Form, Wish, item_of, placed
 from allocentric.datasets.sparkle.board import Board
+
+FORMS: tuple[Form, ...] = ("choice", "open", "all")
+EVERY = "Where is every point, row by row from the top?"
+"""The one form that asks about a whole board; from it, models that have never seen a picture learn to read one."""
 
 
 def cell_of(board: Board, name: str) -> str:
@@ -15,11 +19,20 @@ def cell_of(board: Board, name: str) -> str:
     return f"({x}, {y})"
 
 
+def in_rows(board: Board) -> list[str]:
+    """Points as one reads: the highest row first, in it from the left."""
+    return sorted(board.points, key=lambda name: (-board.points[name][1], board.points[name][0]))
+
+
 def ask(board: Board, wish: Wish, rng: np.random.Generator) -> Item | None:
-    """One point; the wrong options are cells of other points. None where there are too few."""
+    """One point, or all; the wrong options are cells of other points. None where there are too few."""
+    if wish.form == "all":
+        rows = in_rows(board)
+        said = " ".join(f"{name} {cell_of(board, name)}" for name in rows)
+        return item_of(board, "localisation_all", EVERY, Text(said), choices=(), names=rows, label=said)
     names = [board.names[index] for index in rng.permutation(len(board.names))]
     prompt, right = f"Where is {names[0]}?", cell_of(board, names[0])
-    if not wish.options:
+    if wish.form == "open":
         return item_of(board, "localisation_open", prompt, Text(right), choices=(), names=names[:1], label=right)
     if len(names) < wish.options:
         return None

@@ -17,12 +17,12 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import yaml
 from PIL import Image as PillowImage
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from allocentric.core.config import Settings as BaseSettings
 from allocentric.core.config import resolved
@@ -32,7 +32,7 @@ from allocentric.core.records import item_to_record
 from allocentric.core.runlog import write_atomically
 from allocentric.core.types import Item
 from allocentric.datasets.sparkle import direction, distance, localisation, shortest_path, travelling_salesman
-from allocentric.datasets.sparkle._draft import Deck, Wish
+from allocentric.datasets.sparkle._draft import Deck, Form, Wish
 from allocentric.datasets.sparkle.board import Board, draw_board
 from allocentric.datasets.sparkle.board import Settings as BoardSettings
 
@@ -44,7 +44,7 @@ TASKS: dict[Task, Any] = {
     "shortest_path": shortest_path,
     "travelling_salesman": travelling_salesman,
 }
-"""Task -> module with `ask` and, where answers are balanced, `labels` of a board of so many cells."""
+"""Task -> module with `ask`, `FORMS` and, where answers are balanced, `labels` of a board of so many cells."""
 BASIC: tuple[Task, ...] = ("direction", "distance", "localisation")
 """What the paper trains on."""
 _TRIES = 2000
@@ -57,9 +57,9 @@ class Split(BaseSettings):
     """Every board is asked every task once, in every form it has."""
     tasks: tuple[Task, ...] = Field(default=tuple(TASKS), min_length=1)
     """What is asked."""
-    forms: tuple[Literal["choice", "open"], ...] = Field(default=("choice",), min_length=1)
-    """choice: a letter. open (kinds end with "_open"): words, a number of cells, or an order of points; the travelling
-    salesman has none, as a tour and its reverse are both right."""
+    forms: tuple[Form, ...] = Field(default=("choice",), min_length=1)
+    """How; a task is asked in those that it has (`FORMS` of its module): open has no travelling salesman, all only
+    localisation."""
     points: tuple[int, int] | None = None
     """Fewest and most points of its boards; None takes those of `board`. Few are easy to begin with."""
 
@@ -78,10 +78,17 @@ class Recipe(BaseSettings):
     margin: float = Field(default=1.2, ge=1.0)
     """Wrong ways are at least this many times as long as the right one."""
 
-    def asked(self, split: str) -> list[tuple[Task, int]]:
-        """Tasks of a split with the number of options, 0 for the open form."""
-        forms = [self.options if form == "choice" else 0 for form in self.splits[split].forms]
-        return [(task, n) for task in self.splits[split].tasks for n in forms if n or task != "travelling_salesman"]
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name, split in self.splits.items():
+            if not self.asked(name):
+                raise ValueError(f"splits.{name}: none of {list(split.tasks)} has a form of {list(split.forms)}")
+        return self
+
+    def asked(self, split: str) -> list[tuple[Task, Form]]:
+        """Tasks of a split with the forms they have."""
+        wanted = self.splits[split]
+        return [(task, form) for task in wanted.tasks for form in wanted.forms if form in TASKS[task].FORMS]
 
     def board_of(self, split: str) -> BoardSettings:
         """What boards of a split are like."""
@@ -136,14 +143,16 @@ def _split(
     recipe: Recipe, split: str, rng: np.random.Generator, taken: set[str], folder: Path, told: Progress
 ) -> list[Item]:
     asked, settings = recipe.asked(split), recipe.board_of(split)
-    places = {key: Deck(range(max(key[1], 1)), rng) for key in asked}
+    options = {key: recipe.options if key[1] == "choice" else 0 for key in asked}
+    places = {key: Deck(range(max(options[key], 1)), rng) for key in asked}
     labels = {key: Deck(_labels(key[0], settings.cells), rng) for key in asked}
     items: list[Item] = []
     for _ in range(recipe.splits[split].boards):
         wishes = {
             key: Wish(
                 place=int(places[key].draw()),
-                options=key[1],
+                options=options[key],
+                form=key[1],
                 label=str(labels[key].draw()),
                 margin=recipe.margin,
             )
@@ -163,7 +172,7 @@ def _labels(task: Task, cells: int) -> tuple[str, ...]:
 
 
 def _board(
-    settings: BoardSettings, wishes: Mapping[tuple[Task, int], Wish], rng: np.random.Generator, taken: set[str]
+    settings: BoardSettings, wishes: Mapping[tuple[Task, Form], Wish], rng: np.random.Generator, taken: set[str]
 ) -> tuple[Board, list[Item]]:
     """A new board on which every wish comes true, and the items."""
     for _ in range(_TRIES):

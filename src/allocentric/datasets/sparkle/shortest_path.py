@@ -7,10 +7,11 @@ from itertools import pairwise, permutations
 import numpy as np
 
 from allocentric.core.types import Item, Order
-from allocentric.datasets.sparkle._draft import Wish, far_apart, item_of, placed, said
+from allocentric.datasets.sparkle._draft import Form, Wish, far_apart, item_of, placed, said
 from allocentric.datasets.sparkle.board import Board
 from allocentric.datasets.sparkle.distance import ASK
 
+FORMS: tuple[Form, ...] = ("choice", "open")
 MOST_STOPS = 2
 
 
@@ -48,7 +49,7 @@ def _item(board: Board, wish: Wish, options: list[tuple[str, ...]], stops: int) 
     best = options[0]
     how = "by road" if board.roads_drawn else f"with {stops} stop{'s' if stops > 1 else ''}"
     prompt, label = f"Go from {best[0]} to {best[-1]} {how}. {ASK}", said(best)
-    if not wish.options:
+    if wish.form == "open":
         gold = Order(best)
         return item_of(board, "shortest_path_open", prompt, gold, choices=(), names=best, label=label)
     choices, choice = placed(label, [said(way) for way in options[1:]], wish)

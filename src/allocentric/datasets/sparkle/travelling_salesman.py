@@ -7,9 +7,12 @@ from itertools import permutations
 import numpy as np
 
 from allocentric.core.types import Item
-from allocentric.datasets.sparkle._draft import Wish, far_apart, item_of, placed, said
+from allocentric.datasets.sparkle._draft import Form, Wish, far_apart, item_of, placed, said
 from allocentric.datasets.sparkle.board import Board
 from allocentric.datasets.sparkle.distance import ASK
+
+FORMS: tuple[Form, ...] = ("choice",)
+"""No open one: a tour and its reverse are both right."""
 
 
 def tours(board: Board, start: str) -> list[tuple[float, tuple[str, ...]]]:
@@ -22,10 +25,8 @@ def tours(board: Board, start: str) -> list[tuple[float, tuple[str, ...]]]:
 def ask(board: Board, wish: Wish, rng: np.random.Generator) -> Item | None:
     """The shortest of all round trips beside distinctly longer ones, each in a random direction.
 
-    None where the board has too few that are, and without options: a tour and its reverse are both right.
+    None where the board has too few that are.
     """
-    if not wish.options:
-        return None
     start = board.names[int(rng.integers(len(board.names)))]
     options = far_apart(tours(board, start), wish, rng)
     if options is None:
