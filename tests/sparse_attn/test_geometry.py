@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -134,3 +134,19 @@ def test_what_does_not_fit_is_refused(types: list[int], grids: list[list[int]], 
 def test_another_batch_cannot_go_on() -> None:
     with pytest.raises(DataError, match="geometry of 1 rows can't be continued by one of 2 rows"):
         Geometry.of_text(1, 2).extended(Geometry.of_text(2, 2))
+
+
+def test_ends_are_numbered_as_if_nothing_had_been_between() -> None:
+    """A picture of 2 x 3, a video of 2 x 2 x 2 and a picture of 3 x 3 with text around them."""
+    types = torch.tensor([[TEXT, *[IMAGE] * 6, TEXT, *[VIDEO] * 8, TEXT, *[IMAGE] * 9, TEXT]], dtype=torch.int8)
+    images, videos = torch.tensor([[1, 2, 3], [1, 3, 3]]), torch.tensor([[2, 2, 2]])
+    whole = Geometry.from_grids(types, image_grid_thw=images, video_grid_thw=videos, merge_size=1)
+    kept = whole.ends(7, 11)
+    without = torch.cat([types[:, :7], types[:, 16:]], dim=1)
+    alone = Geometry.from_grids(without, image_grid_thw=images, merge_size=1)
+    assert_equal(replace(kept, position_BL=alone.position_BL), alone)
+    assert kept.position_BL[0].tolist() == [*range(7), *range(16, 27)]
+    cut = whole.ends(0, 12)  # one token of the video's second frame is left
+    assert cut.clips == ((Clip(2, 2, 2), Clip(1, 3, 3)),)
+    assert cut.frame_BL[0].tolist() == [1, NOWHERE, *[2] * 9, NOWHERE]
+    assert whole.ends(20, 20) is whole

@@ -273,6 +273,7 @@ class EvictingCache(Cache):  # type: ignore[misc]
         kind = (getattr(text_config, "rope_parameters", None) or {}).get("rope_type", "default")
         if positions != "kept" and kind in ("dynamic", "longrope"):
             raise AttentionError(f"rope_type {kind!r} turns keys by the sequence's length; only positions='kept' fits")
+        self.sinks, self.window = sinks, window
         self.announced = _Announced()
         layers = [
             EvictingLayer(sinks, window, positions, self.announced) if type(layer) is DynamicLayer else layer
@@ -292,10 +293,16 @@ class EvictingCache(Cache):  # type: ignore[misc]
         self.announced.rotary = rotary
 
     def geometry_of_keys(self, geometry: Geometry, new: int) -> Geometry:
-        """Of the kept and the new tokens, from that of all seen and new ones."""
-        layer = next(layer for layer in self.layers if isinstance(layer, EvictingLayer))
-        first, last = layer.kept()
+        """Of the kept and the new tokens, from that of all remembered and new ones; of the new ones where mixers have
+        taken the place of all attention.
+        """
+        layer = next((layer for layer in self.layers if isinstance(layer, EvictingLayer)), None)
+        first, last = (0, 0) if layer is None else layer.kept()
         return concatenated(geometry[:first], geometry[geometry.length - new - last :])
+
+    def geometry_to_remember(self, geometry: Geometry) -> Geometry:
+        """Of the tokens that later ones may still attend to, so that it is bounded as the keys are."""
+        return geometry.ends(self.sinks, self.window)
 
     def nbytes(self) -> dict[str, int]:
         """Bytes of keys and values over all attention layers."""

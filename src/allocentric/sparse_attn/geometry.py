@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
@@ -67,6 +68,27 @@ class Geometry:
     def __getitem__(self, span: slice) -> Geometry:
         """Tokens `span` of every row."""
         return self._each(lambda tensor: tensor[:, span])
+
+    def ends(self, first: int, last: int) -> Geometry:
+        """The first and the last tokens of every row, as an evicting cache keeps them.
+
+        Clips of which nothing is left are forgotten, those left and their frames counted anew; positions stay.
+        """
+        if self.length <= first + last:
+            return self
+        kept = concatenated(self[:first], self[self.length - last :])
+        clip_BL, frame_BL = kept.clip_BL.clone(), kept.frame_BL.clone()
+        clips = []
+        for row, known in enumerate(kept.clips):
+            old_L = kept.clip_BL[row].long()
+            left = torch.unique(old_L[old_L >= 0]).tolist()
+            clips.append(tuple(known[index] for index in left))
+            number, start = old_L.new_full((len(known) + 1,), NOWHERE), old_L.new_zeros(len(known) + 1)
+            number[left] = torch.arange(len(left), device=number.device)
+            start[left] = start.new_tensor([0, *accumulate(clip.frames for clip in clips[-1])][: len(left)])
+            clip_BL[row] = number[old_L]  # text is at -1, the last entry
+            frame_BL[row] = torch.where(old_L >= 0, start[old_L] + kept.t_BL[row], NOWHERE)
+        return replace(kept, clip_BL=clip_BL, frame_BL=frame_BL, clips=tuple(clips))
 
     def rows(self, rows: slice | Sequence[int]) -> Geometry:
         """Some rows of the batch."""

@@ -58,7 +58,7 @@ class MixedLayer(nn.Module):
                 layer.state = self.mixer.initial_state(batch, device=x_BLE.device, dtype=x_BLE.dtype)
             state = layer.state
             layer.columns += length
-        where = None if geometry is None else geometry[past : past + length]
+        where = None if geometry is None else geometry[geometry.length - length :]
         spans = [(0, length)] * batch
         if attention_mask is not None and attention_mask.spans is not None:
             spans = [(max(start - past, 0), min(stop - past, length)) for start, stop in attention_mask.spans]

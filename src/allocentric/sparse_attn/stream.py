@@ -24,7 +24,10 @@ class Seen:
     """The tokens in a cache, and the pictures among them that are not complete yet."""
 
     geometry: Geometry | None
-    """Of all tokens seen, padding included; None where the calls didn't say enough."""
+    """Of all tokens seen, padding included, but for those that the cache has evicted; None where the calls didn't say
+    enough."""
+    forgotten: int = 0
+    """Tokens seen that `geometry` leaves out."""
     before: Geometry | None = None
     """Of the tokens before the first incomplete picture's call; None: there are none."""
     open_type_BL: Tensor | None = None
@@ -34,7 +37,7 @@ class Seen:
 
 
 def geometry_of_call(config: Any, arguments: Mapping[str, Any]) -> Geometry | None:
-    """Geometry of everything in the cache after a call, which is noted in the cache.
+    """Geometry of everything in the cache after a call, which is noted in the cache as far as it is needed again.
 
     Args:
         config: The model's: token ids of pictures, the vision tower's merge size.
@@ -62,8 +65,18 @@ def geometry_of_call(config: Any, arguments: Mapping[str, Any]) -> Geometry | No
     else:
         seen = _advanced(seen, config, arguments, tokens)
     if cache is not None:
-        setattr(cache, _ATTRIBUTE, seen)
+        setattr(cache, _ATTRIBUTE, _to_remember(cache, seen, past + new))
     return None if seen.geometry is None else _from_first_token(seen.geometry, arguments.get("attention_mask"))
+
+
+def _to_remember(cache: Any, seen: Seen, tokens: int) -> Seen:
+    """What a call leaves in a cache that has then seen so many tokens."""
+    kept = seen.geometry
+    if kept is None:
+        return seen
+    if seen.open_type_BL is None and hasattr(cache, "geometry_to_remember"):
+        kept = cache.geometry_to_remember(kept)
+    return replace(seen, geometry=kept, forgotten=tokens - kept.length)
 
 
 def _remembered(cache: Any, past: int, batch: int) -> Seen:
@@ -71,10 +84,10 @@ def _remembered(cache: Any, past: int, batch: int) -> Seen:
     if past == 0:
         return Seen(geometry=Geometry.of_text(batch, 0))
     seen: Seen | None = getattr(cache, _ATTRIBUTE, None)
-    if seen is None or seen.geometry is None or seen.geometry.length < past:
+    if seen is None or seen.geometry is None or seen.geometry.length + seen.forgotten < past:
         return Seen(geometry=None)
-    if seen.geometry.length > past:
-        seen = Seen(geometry=_first_tokens(seen.geometry, past))
+    if seen.geometry.length + seen.forgotten > past:
+        seen = Seen(geometry=_first_tokens(seen.geometry, past - seen.forgotten))
     assert seen.geometry is not None
     if seen.geometry.batch == batch:
         return seen

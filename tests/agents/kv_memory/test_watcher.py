@@ -249,12 +249,12 @@ def test_a_head_of_another_model_is_refused(tmp_path: Any) -> None:
 # ------------------------------------------------------------------------------------------------------- fast weights
 
 
-def hybrid(family: str, **settings: Any) -> Any:
+def hybrid(family: str, layers: str = "0:3", **settings: Any) -> Any:
     from allocentric.sparse_attn.convert import become
     from allocentric.sparse_attn.recipe import ConversionRecipe, LayerMixer
 
     model = model_of(family)
-    entry = LayerMixer(layers="0:3", mixer="spatial_ttt", settings={"fast_heads": 2, **settings})
+    entry = LayerMixer(layers=layers, mixer="spatial_ttt", settings={"fast_heads": 2, **settings})
     become(model, ConversionRecipe(mixers=[entry]))
     return model.eval()
 
@@ -292,6 +292,42 @@ def test_states_do_not_grow_and_learn(checkpoints: Any) -> None:
     watching.reset()
     watching.observe(frame(0))
     assert sum(watching.nbytes().values()) == sizes[0]
+
+
+def test_mixers_see_where_tokens_lie_after_the_anchors_have_evicted(checkpoints: Any) -> None:
+    """The first layer reads no anchor, so it must not notice whether they forget; its convolution needs geometry."""
+
+    class Hybrid:
+        processor = checkpoints["qwen3_vl"].processor
+        model = hybrid("qwen3_vl", window=32, chunk=32)
+
+    for module in Hybrid.model.modules():
+        if type(module).__name__ == "PictureConv":
+            torch.nn.init.normal_(module.weight, generator=torch.Generator().manual_seed(0))
+    short, long = (state_watcher(Hybrid(), sinks=8, window=window) for window in (40, 4096))
+    states = []
+    for watching in (short, long):
+        for k in range(6):
+            watching.observe(frame(k))
+        states.append(watching._cache.layers[0].state.tensors)
+    assert len(states[0]) > 1
+    for name, tensor in states[0].items():
+        assert torch.equal(tensor, states[1][name]), name
+    remembered = [watching._cache.allocentric_seen.geometry for watching in (short, long)]
+    assert remembered[0].length == 48 < remembered[1].length
+    assert len(remembered[0].clips[0]) < len(remembered[1].clips[0]) == 6
+
+
+def test_a_model_of_mixers_alone_watches(checkpoints: Any) -> None:
+    class Hybrid:
+        processor = checkpoints["qwen3_vl"].processor
+        model = hybrid("qwen3_vl", layers="0::1", window=32, chunk=32)
+
+    watching = state_watcher(Hybrid())
+    for k in range(4):
+        watching.observe(frame(k))
+    assert watching.nbytes()["keys"] == 0
+    assert len(watching.logits(QUESTION)) > 0
 
 
 def state_watcher(checkpoint: Any, **settings: Any) -> Any:
