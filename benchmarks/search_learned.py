@@ -33,9 +33,9 @@ from allocentric.core.stats import clustered_wilson_interval
 from allocentric.envs.panorama_search import ObjectSearch
 from allocentric.train import tiny
 
-TRAINED, HELD_OUT = 120, 125
+TRAINED, HELD_OUT = 1000, 125
 """Panoramas, of one task each; it is played from four starts."""
-FIRST_HELD_OUT_SEED = 600_000
+FIRST_HELD_OUT_SEED = 700_000
 TURNS = 5
 STEP_RAD = np.pi / 4
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -57,7 +57,7 @@ def main() -> None:
     steps.run("train", [*pillars, "--out", str(folder / "train"), *_set(tasks=TRAINED)])
     held_out = {"tasks": HELD_OUT, "source.first_seed": FIRST_HELD_OUT_SEED}
     steps.run("held_out", [*pillars, "--out", str(folder / "held_out"), *_set(**held_out)])
-    start = tiny.build(folder / "tiny-qwen2_5_vl", "qwen2_5_vl", words=words(), init_std=0.1)
+    start = tiny.build(folder / "tiny-qwen2_5_vl", "qwen2_5_vl", words=words(), init_std=0.2)
     played = {"held_out.data.episodes.folder": folder / "held_out", "device": arguments.device}
     shown = _set(**played, **{"model.path": start, "data.episodes.folder": folder / "train"})
     sft = steps.train("sft", "pillars_sft.yaml", shown)

@@ -31,7 +31,7 @@ from allocentric.train.recipe import TrainRecipe
 from allocentric.train.run import train
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
-COLOURS = ("red", "blue", "green", "yellow", "purple", "orange", "cyan", "black")
+WORDS = ("name", "column", "row", "point", "red", "blue", "green", "yellow", "purple", "orange", "cyan", "black")
 BASELINES = "baselines"
 
 
@@ -58,7 +58,10 @@ class Row:
 
 
 BASICS = Stage(recipe="results_sparkle")
-EASY = Stage(recipe="results_sparkle", settings=("data.benchmark.dataset={folder}/set/easy.jsonl",))
+EASY = Stage(
+    recipe="results_sparkle",
+    settings=("data.benchmark.dataset={folder}/set/easy.jsonl", "steps=2500", "learning_rate=3.0e-3", "batch_size=32"),
+)
 COMPOSITE = Stage(recipe="results_sparkle", settings=("data.benchmark.dataset={folder}/set/composite.jsonl",))
 SFT = Stage(recipe="results_houses_sft")
 GRPO = Stage(recipe="results_houses_grpo")
@@ -81,7 +84,10 @@ BENCHMARK: dict[str, dict[str, Any]] = {
     "sparkle": {
         "name": "sparkle",
         "dataset": "{folder}/set/test.jsonl",
-        "kinds": ("direction", "distance", "localisation", "shortest_path", "travelling_salesman"),
+        "kinds": (
+            *("direction", "distance", "localisation", "direction_open", "distance_open", "localisation_open"),
+            *("shortest_path", "travelling_salesman"),
+        ),
     },
     "houses": {"name": "vsi_bench", "dataset": "{folder}/set", "split": "test"},
 }
@@ -108,7 +114,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, required=True, help="of sets, models and runs")
     parser.add_argument("--rows", nargs="+", help="only these")
     parser.add_argument("--size", choices=list(tiny.SIZES), default="0.2M", help="of the model")
-    parser.add_argument("--init-std", type=float, default=0.1, help="of its random weights")
+    parser.add_argument("--init-std", type=float, default=0.2, help="of its random weights")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--loaders", type=int, default=0, help="processes that read pictures for a trainer")
     parser.add_argument("--parallel", action="store_true", help="rows side by side, a process each")
@@ -132,7 +138,7 @@ def prepare(options: argparse.Namespace) -> None:
         from allocentric.datasets.recipe import MakeRecipe
 
         make(load_recipe(CONFIGS / "results_houses.yaml", MakeRecipe, options.make), options.folder / "set", workers=1)
-    words = COLOURS if options.study == "sparkle" else ()
+    words = WORDS if options.study == "sparkle" else ()
     if not (options.folder / "model" / "config.json").is_file():
         tiny.build(options.folder / "model", "qwen3_vl", size=options.size, words=words, init_std=options.init_std)
 

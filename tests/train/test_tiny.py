@@ -99,6 +99,11 @@ def test_words_become_tokens_and_the_spread_of_the_weights_is_a_setting(tmp_path
     assert tokenizer.tokenize("red") == ["red"]
     assert len(tokenizer("is purple red", add_special_tokens=False)["input_ids"]) <= 5
     assert tokenizer.decode(tokenizer("is purple red")["input_ids"]) == "is purple red"
-    for name, weight in load_file(folder / "model.safetensors").items():
+    weights = load_file(folder / "model.safetensors")
+    for name, weight in weights.items():
         if name.endswith("q_proj.weight"):
             assert 0.09 < weight.std() < 0.11
+    (patches,) = (weight for name, weight in weights.items() if name.endswith("patch_embed.proj.weight"))
+    (places,) = (weight for name, weight in weights.items() if name.endswith("pos_embed.weight"))
+    white = patches.sum(axis=(1, 2, 3, 4))  # what a white patch becomes: its place must not drown in it
+    assert 0.3 < places.std() / white.std() < 3

@@ -104,7 +104,9 @@ def test_a_point_is_where_its_colour_is_drawn():
     settings = Settings(cells=8, cell_px=16, roads=False, axes=False)
     for board, item in asked(localisation.ask, form="open", cells=8, cell_px=16, roads=False, axes=False):
         assert isinstance(item.gold, Text)
-        x, y = map(int, item.gold.text.strip("()").split(", "))
+        name, _, cell = item.gold.text.partition(" ")
+        assert name == item.evidence.object_ids[0]
+        x, y = map(int, cell.strip("()").split(", "))
         picture = board.picture(settings)
         cell = picture[(7 - y) * 16 : (8 - y) * 16, x * 16 : (x + 1) * 16].reshape(-1, 3)
         colour = np.array(COLOURS[item.evidence.object_ids[0]])
@@ -116,7 +118,7 @@ def test_a_point_is_where_its_colour_is_drawn():
         middles = [picture[16 * row + 8, 16 * column + 8].tolist() for row in range(5) for column in range(5)]
         names = {str(list(colour)): name for name, colour in COLOURS.items()}
         cells = [(names.get(str(middle)), k % 5, 4 - k // 5) for k, middle in enumerate(middles)]
-        assert item.gold.text == " ".join(f"{name} ({x}, {y})" for name, x, y in cells if name)
+        assert item.gold.text == " ".join(sorted(f"{name} ({x}, {y})" for name, x, y in cells if name))
     for board, item in asked(localisation.ask, options=4):
         assert chosen(item) == localisation.cell_of(board, item.evidence.object_ids[0])
         assert set(item.choices) <= {localisation.cell_of(board, name) for name in board.names}

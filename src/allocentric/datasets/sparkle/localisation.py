@@ -9,7 +9,8 @@ from allocentric.datasets.sparkle._draft import Form, Wish, item_of, placed
 from allocentric.datasets.sparkle.board import Board
 
 FORMS: tuple[Form, ...] = ("choice", "open", "all")
-EVERY = "Where is every point, row by row from the top?"
+HOW = "Answer: name (column, row)"
+EVERY = f"Where is every point? {HOW}, in alphabetical order."
 """The one form that asks about a whole board; from it, models that have never seen a picture learn to read one."""
 
 
@@ -19,21 +20,22 @@ def cell_of(board: Board, name: str) -> str:
     return f"({x}, {y})"
 
 
-def in_rows(board: Board) -> list[str]:
-    """Points as one reads: the highest row first, in it from the left."""
-    return sorted(board.points, key=lambda name: (-board.points[name][1], board.points[name][0]))
+def named(board: Board, name: str) -> str:
+    """A point with its cell: "red (3, 1)"."""
+    return f"{name} {cell_of(board, name)}"
 
 
 def ask(board: Board, wish: Wish, rng: np.random.Generator) -> Item | None:
     """One point, or all; the wrong options are cells of other points. None where there are too few."""
     if wish.form == "all":
-        rows = in_rows(board)
-        said = " ".join(f"{name} {cell_of(board, name)}" for name in rows)
-        return item_of(board, "localisation_all", EVERY, Text(said), choices=(), names=rows, label=said)
+        every = sorted(board.names)
+        told = " ".join(named(board, name) for name in every)
+        return item_of(board, "localisation_all", EVERY, Text(told), choices=(), names=every, label=told)
     names = [board.names[index] for index in rng.permutation(len(board.names))]
     prompt, right = f"Where is {names[0]}?", cell_of(board, names[0])
     if wish.form == "open":
-        return item_of(board, "localisation_open", prompt, Text(right), choices=(), names=names[:1], label=right)
+        gold = Text(named(board, names[0]))
+        return item_of(board, "localisation_open", f"{prompt} {HOW}.", gold, choices=(), names=names[:1], label=right)
     if len(names) < wish.options:
         return None
     choices, gold = placed(right, [cell_of(board, name) for name in names[1 : wish.options]], wish)

@@ -67,7 +67,7 @@ DEFINITION = Definition(
         _example("direction", "Where is red seen from blue?", Choice(1), ("left", "above")),
         _example("distance", "Which way is shortest?", Choice(0), ("red - blue", "red - green")),
         _example("distance_open", "How many cells is red from blue?", Number(3.6)),
-        _example("localisation_open", "Where is red?", Text("(3, 5)")),
+        _example("localisation_open", "Where is red?", Text("red (3, 5)")),
     ),
 )
 
