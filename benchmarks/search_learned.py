@@ -4,7 +4,8 @@
 
 Makes squares with a coloured pillar (`configs/pillars.yaml`; other seeds for those held out) and a tiny Qwen2.5-VL
 of 0.2 M weights, trains it by `configs/train/pillars_sft.yaml` and `pillars_grpo.yaml`, and writes `table.md`,
-`curve.csv` and `curve.svg` into the folder. The model's rows are greedy; a policy's are played from the same starts.
+`curve.csv` and `curve.svg` into the folder. The curve is of panoramas held out that are played during training; the
+table of others, played once, at the end. The model's rows are greedy; a policy's are played from the same starts.
 Steps that are finished are not repeated, an interrupted one is continued by the same command; `cpu_s` counts the
 process that finished a step. Intervals are Wilson's at 95 %, at the effective number of episodes, as four of them
 share a panorama.
@@ -27,16 +28,21 @@ from typing import Any
 import numpy as np
 
 from allocentric.agents.adapters import HeadAdapter
+from allocentric.agents.models import _checkpoint
 from allocentric.agents.search_baselines import FullSweep, Oracle, SubmitAtStart, UniformDirection, submit
 from allocentric.core.runlog import read_samples
 from allocentric.core.stats import clustered_wilson_interval
 from allocentric.envs.panorama_search import ObjectSearch
 from allocentric.train import tiny
+from allocentric.train.episodes import episodes
+from allocentric.train.playing import Player
+from allocentric.train.recipe import EpisodeSettings
 
-TRAINED, HELD_OUT = 1000, 125
+TRAINED, HELD_OUT, TESTED = 1000, 125, 500
 """Panoramas, of one task each; it is played from four starts."""
-FIRST_HELD_OUT_SEED = 700_000
+FIRST_HELD_OUT_SEED, FIRST_TEST_SEED = 700_000, 800_000
 TURNS = 5
+WIDTH_PX, HEIGHT_PX = 84, 56
 STEP_RAD = np.pi / 4
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 WORDS = (
@@ -55,16 +61,18 @@ def main() -> None:
     steps = Steps(folder)
     pillars = ["make-search", str(CONFIGS / "pillars.yaml")]
     steps.run("train", [*pillars, "--out", str(folder / "train"), *_set(tasks=TRAINED)])
-    held_out = {"tasks": HELD_OUT, "source.first_seed": FIRST_HELD_OUT_SEED}
-    steps.run("held_out", [*pillars, "--out", str(folder / "held_out"), *_set(**held_out)])
+    for name, tasks, first in (("held_out", HELD_OUT, FIRST_HELD_OUT_SEED), ("test", TESTED, FIRST_TEST_SEED)):
+        others = _set(**{"tasks": tasks, "source.first_seed": first})
+        steps.run(name, [*pillars, "--out", str(folder / name), *others])
     start = tiny.build(folder / "tiny-qwen2_5_vl", "qwen2_5_vl", words=words(), init_std=0.2)
     played = {"held_out.data.episodes.folder": folder / "held_out", "device": arguments.device}
     shown = _set(**played, **{"model.path": start, "data.episodes.folder": folder / "train"})
     sft = steps.train("sft", "pillars_sft.yaml", shown)
     paid = _set(**played, **{"model.path": sft / "model", "stage.folder": folder / "train"})
     grpo = steps.train("grpo", "pillars_grpo.yaml", paid)
-    rows = table(folder, sft, grpo)
-    figures = {"episodes": 4 * HELD_OUT, "rows": rows, "steps": steps.done, "curve": curve(folder, sft, grpo)}
+    models = {"untrained": start, "after SFT": sft / "model", "after GRPO": grpo / "model"}
+    rows = table(folder / "test", {name: steps.play(name, path, folder / "test") for name, path in models.items()})
+    figures = {"episodes": 4 * TESTED, "rows": rows, "cpu_s": steps.cpu_s(), "curve": curve(folder, sft, grpo)}
     (folder / "table.md").write_text(markdown(rows), encoding="utf-8")
     print(json.dumps(figures) if arguments.json else markdown(rows))
 
@@ -102,6 +110,31 @@ class Steps:
         (run,) = runs.glob(f"{recipe.partition('.')[0].replace('_', '-')}-*")
         return run
 
+    def cpu_s(self) -> dict[str, float]:
+        """Processor seconds by step."""
+        return {name: step["cpu_s"] for name, step in self.done.items()}
+
+    def play(self, name: str, model: Path, tasks: Path) -> list[float]:
+        """Successes of a model that plays greedily, as held-out episodes of a recipe are played."""
+        key = f"play {name}"
+        if key not in self.done:
+            start = time.process_time()
+            settings = {"width_px": WIDTH_PX, "height_px": HEIGHT_PX, "protocol": "strict-v1"}
+            shown = episodes(EpisodeSettings(folder=tasks, settings=settings, max_turns=TURNS))
+            loaded = _checkpoint.load(
+                str(model), revision=None, dtype="float32", device="cpu", attn_implementation=None
+            )
+            player = Player(loaded.model.eval(), loaded.processor, shown, template={}, turn_tokens=20)
+            batches = (shown.rows[first : first + 100] for first in range(0, len(shown.rows), 100))
+            records = [record for batch in batches for record in player.play(batch)]
+            self.done[key] = {
+                "cpu_s": time.process_time() - start,
+                "successes": [float(record["success"]) for record in records],
+            }
+            self._file.write_text(json.dumps(self.done, indent=2) + "\n")
+        found: list[float] = self.done[key]["successes"]
+        return found
+
 
 def _children_s() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -126,9 +159,9 @@ class RandomActions:
         return {"kind": 0, "angles_rad": np.array([(-STEP_RAD, STEP_RAD, 2 * STEP_RAD)[choice], 0.0])}
 
 
-def table(folder: Path, sft: Path, grpo: Path) -> dict[str, Any]:
-    """Success of every row with its interval."""
-    env = ObjectSearch(folder / "held_out", width_px=84, height_px=56, max_turns=TURNS)
+def table(folder: Path, models: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    """Success of every policy, and of models that have played, with intervals."""
+    env = ObjectSearch(folder, width_px=WIDTH_PX, height_px=HEIGHT_PX, max_turns=TURNS)
     scenes = [task.scene_id for task in env.tasks]
     policies: dict[str, Callable[[], Any]] = {
         "uniform direction of the sphere": UniformDirection,
@@ -143,8 +176,7 @@ def table(folder: Path, sft: Path, grpo: Path) -> dict[str, Any]:
         env.reset(options={"task": index})
         chances.append(env.chance())
     found = {name: _row(values, scenes) for name, values in rows.items()}
-    models = {"untrained": (sft, 0), "after SFT": (sft, -1), "after GRPO": (grpo, -1)}
-    found |= {name: _row(successes(run, at), scenes) for name, (run, at) in models.items()}
+    found |= {name: _row(values, scenes) for name, values in models.items()}
     return {"chance of a uniform direction": {"success": float(np.mean(chances))}, **found}
 
 
@@ -184,7 +216,7 @@ def markdown(rows: Mapping[str, Any]) -> str:
 
 def curve(folder: Path, sft: Path, grpo: Path) -> list[dict[str, Any]]:
     """Held-out success over the updates of both stages, into curve.csv and curve.svg."""
-    env = ObjectSearch(folder / "held_out", width_px=84, height_px=56)
+    env = ObjectSearch(folder / "held_out", width_px=WIDTH_PX, height_px=HEIGHT_PX)
     scenes = [task.scene_id for task in env.tasks]
     points = []
     for stage, run in (("sft", sft), ("grpo", grpo)):
