@@ -34,8 +34,8 @@ def ask(board: Board, wish: Wish, rng: np.random.Generator) -> Item | None:
     names = [board.names[index] for index in rng.permutation(len(board.names))]
     prompt, right = f"Where is {names[0]}?", cell_of(board, names[0])
     if wish.form == "open":
-        gold = Text(named(board, names[0]))
-        return item_of(board, "localisation_open", f"{prompt} {HOW}.", gold, choices=(), names=names[:1], label=right)
+        prompt, said = f"{prompt} {HOW}.", Text(named(board, names[0]))
+        return item_of(board, "localisation_open", prompt, said, choices=(), names=names[:1], label=right)
     if len(names) < wish.options:
         return None
     choices, gold = placed(right, [cell_of(board, name) for name in names[1 : wish.options]], wish)
