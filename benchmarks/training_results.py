@@ -19,7 +19,7 @@ import resource
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,10 @@ from allocentric.train.recipe import TrainRecipe
 from allocentric.train.run import train
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
-WORDS = ("name", "column", "row", "point", "red", "blue", "green", "yellow", "purple", "orange", "cyan", "black")
+WORDS = (
+    *("name", "column", "row", "point", "red", "blue", "green", "yellow", "purple", "orange", "cyan", "black"),
+    *("together", "above", "below", "think", "answer"),
+)
 BASELINES = "baselines"
 
 
@@ -55,14 +58,21 @@ class Row:
     """In order, each from the weights of the one before."""
     pictures: bool = True
     """Whether it is shown any when it is asked."""
+    profile: str | None = None
+    """Under which it is asked; None is the study's."""
 
 
-BASICS = Stage(recipe="results_sparkle")
+SHORT = ("data.profile=strict@allocentric", "data.answer=short")
+"""Settings of answers without the steps before them."""
 EASY = Stage(
     recipe="results_sparkle",
-    settings=("data.benchmark.dataset={folder}/set/easy.jsonl", "steps=2500", "learning_rate=3.0e-3", "batch_size=32"),
+    settings=("data.benchmark.dataset={folder}/set/easy.jsonl", "steps=2500", "warmup_steps=100", *SHORT),
 )
-COMPOSITE = Stage(recipe="results_sparkle", settings=("data.benchmark.dataset={folder}/set/composite.jsonl",))
+BASICS = Stage(recipe="results_sparkle")
+WAYS = Stage(recipe="results_sparkle", settings=("data.benchmark.dataset={folder}/set/ways.jsonl",), share=0.5)
+COMPOSITE = Stage(
+    recipe="results_sparkle", settings=("data.benchmark.dataset={folder}/set/composite.jsonl",), share=0.5
+)
 SFT = Stage(recipe="results_houses_sft")
 GRPO = Stage(recipe="results_houses_grpo")
 NO_PICTURES = ("data.frames.count=0",)
@@ -71,7 +81,9 @@ ROWS: dict[str, dict[str, Row]] = {
         "untrained": Row(),
         "blind": Row(stages=(Stage(recipe="results_sparkle", settings=NO_PICTURES),), pictures=False),
         "sft": Row(stages=(EASY, BASICS)),
-        "sft, composites too": Row(stages=(EASY, COMPOSITE)),
+        "sft, short answers": Row(stages=(EASY, replace(BASICS, settings=SHORT)), profile="strict@allocentric"),
+        "sft, ways too": Row(stages=(EASY, BASICS, WAYS)),
+        "sft, composites too": Row(stages=(EASY, BASICS, COMPOSITE)),
     },
     "houses": {
         "untrained": Row(),
@@ -80,6 +92,8 @@ ROWS: dict[str, dict[str, Row]] = {
         "sft, grpo": Row(stages=(SFT, GRPO)),
     },
 }
+PROFILE = {"sparkle": "reasoned@allocentric"}
+"""Under which a study is asked, where it is not the first of its benchmark."""
 BENCHMARK: dict[str, dict[str, Any]] = {
     "sparkle": {
         "name": "sparkle",
@@ -177,6 +191,7 @@ def measured(options: argparse.Namespace, name: str) -> dict[str, Any]:
         "name": f"{options.study}-{name.replace(', ', '-').replace(' ', '-')}",
         "benchmark": benchmark,
         "models": models,
+        "profile": row.profile or PROFILE.get(options.study),
         "frames": {"count": 4 if row.pictures else 0},
         "batch_size": 64,
         "baselines": name == BASELINES,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from allocentric.core.types import Boxes, Choice, Item, Number, Order, Path2D, Step, Text
+from allocentric.datasets.sparkle.steps import SENTENCES as OF_BOARDS
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -143,6 +144,7 @@ _SENTENCES: Mapping[str, Callable[[Step, Sequence[Step]], str]] = {
     "stand": _stand,
     "walk": _walk,
     "turns": _turns,
+    **OF_BOARDS,
 }
 
 

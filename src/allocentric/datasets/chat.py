@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from allocentric.core import config
-from allocentric.core.types import Item
+from allocentric.core.types import Item, Number
 from allocentric.datasets._rationale import short_answer, training_text
 
 Record = dict[str, Any]
@@ -55,11 +55,17 @@ def prompt_text(item: Item, answer: AnswerFormat = "short") -> str:
     parts.append(item.prompt)
     if item.choices:
         parts += ["Options:", *options_of(item)]
-    if answer == "short":
-        parts.append(ASK_CHOICE if item.choices else ASK_NUMBER)
-    else:
-        parts.append(ASK_RATIONALE.format(what="the option's letter" if item.choices else "a single number"))
+    parts.append(request_of(item, answer))
     return "\n".join(parts)
+
+
+def request_of(item: Item, answer: AnswerFormat = "short") -> str:
+    """The last line of a question: how it is to be answered."""
+    if answer == "short":
+        return ASK_CHOICE if item.choices else ASK_NUMBER
+    if item.choices:
+        return ASK_RATIONALE.format(what="the option's letter")
+    return ASK_RATIONALE.format(what="a single number" if isinstance(item.gold, Number) else "the answer")
 
 
 def answer_text(item: Item, answer: AnswerFormat = "short") -> str:

@@ -87,10 +87,11 @@ def questions(settings: DataSettings, *, seed: int) -> Questions:
     if not items:
         raise DataError("no items are left with these settings of data")
     rationale = settings.answer == "rationale"
+    ours = rationale and settings.profile is None
     return Questions(
         settings=settings,
         items=tuple(limited(items, settings.limit, seed=seed)),
-        wording=(lambda item: chat.prompt_text(item, "rationale")) if rationale else short,
+        wording=(lambda item: chat.prompt_text(item, "rationale")) if ours else short,
         score=(lambda item, text: _score_end(score, item, text)) if rationale else score,
     )
 

@@ -10,10 +10,13 @@ from typing import Literal
 import numpy as np
 
 from allocentric.core.records import item_id
-from allocentric.core.types import Answer, Choice, Evidence, Item, View
+from allocentric.core.types import Answer, Choice, Evidence, Item, Step, View
 from allocentric.datasets.sparkle.board import Board
+from allocentric.datasets.sparkle.steps import of_shortest
 
 SOURCE = "sparkle"
+_ON = " - "
+"""Between the points of a way."""
 Form = Literal["choice", "open", "all"]
 """choice: a letter. open: words, a number of cells, or an order of points. all: every point of the board in one
 answer. Kinds of the latter two end with their names."""
@@ -57,7 +60,15 @@ def placed(right: str, wrong: Sequence[str], wish: Wish) -> tuple[tuple[str, ...
 
 
 def item_of(
-    board: Board, kind: str, prompt: str, gold: Answer, *, choices: tuple[str, ...], names: Sequence[str], label: str
+    board: Board,
+    kind: str,
+    prompt: str,
+    gold: Answer,
+    *,
+    choices: tuple[str, ...],
+    names: Sequence[str],
+    label: str,
+    steps: tuple[Step, ...],
 ) -> Item:
     """The item, with a picture that is named after its board."""
     return Item(
@@ -68,7 +79,7 @@ def item_of(
         gold=gold,
         views=(View(image=Path("pictures", f"{board.id}.png")),),
         scene_id=board.id,
-        evidence=Evidence(object_ids=tuple(names), frames=(0,), label=label),
+        evidence=Evidence(object_ids=tuple(names), frames=(0,), steps=steps, label=label),
         source=SOURCE,
         extra={"points": {name: list(cell) for name, cell in board.points.items()}},
     )
@@ -76,7 +87,12 @@ def item_of(
 
 def said(way: Sequence[str]) -> str:
     """A way in words: "red - blue - green"."""
-    return " - ".join(way)
+    return _ON.join(way)
+
+
+def steps_of(board: Board, options: Sequence[str]) -> tuple[Step, ...]:
+    """Why one of some ways, in words, is the shortest."""
+    return of_shortest(board, [option.split(_ON) for option in options])
 
 
 def far_apart(

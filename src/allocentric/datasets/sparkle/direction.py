@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from itertools import permutations
 
 import numpy as np
@@ -10,9 +11,9 @@ import numpy as np
 from allocentric.core.types import Item, Text
 from allocentric.datasets.sparkle._draft import Form, Wish, item_of, placed
 from allocentric.datasets.sparkle.board import Board
+from allocentric.datasets.sparkle.steps import SIDES as LABELS
+from allocentric.datasets.sparkle.steps import of_side
 
-LABELS = ("right", "above right", "above", "above left", "left", "below left", "below", "below right")
-"""Counter-clockwise from +x, 45 degrees apart."""
 FORMS: tuple[Form, ...] = ("choice", "open")
 CLEAR_RAD = math.radians(12)
 """A bearing this near to one of the eight is that one; others are not asked about."""
@@ -39,10 +40,11 @@ def ask(board: Board, wish: Wish, rng: np.random.Generator) -> Item | None:
         return None
     seen, origin = pairs[int(rng.integers(len(pairs)))]
     prompt = f"Where is {seen} seen from {origin}?"
-    names = (seen, origin)
+    steps = of_side(board, seen, origin)
+    made = partial(item_of, board, names=(seen, origin), label=wish.label, steps=steps)
     if wish.form == "open":
-        return item_of(board, "direction_open", prompt, Text(wish.label), choices=(), names=names, label=wish.label)
+        return made("direction_open", prompt, Text(wish.label), choices=())
     others = [word for word in LABELS if word != wish.label]
     wrong = [others[index] for index in rng.permutation(len(others))[: wish.options - 1]]
     choices, gold = placed(wish.label, wrong, wish)
-    return item_of(board, "direction", prompt, gold, choices=choices, names=names, label=wish.label)
+    return made("direction", prompt, gold, choices=choices)

@@ -7,8 +7,9 @@ from itertools import permutations
 import numpy as np
 
 from allocentric.core.types import Item, Number
-from allocentric.datasets.sparkle._draft import Form, Wish, far_apart, item_of, placed, said
+from allocentric.datasets.sparkle._draft import Form, Wish, far_apart, item_of, placed, said, steps_of
 from allocentric.datasets.sparkle.board import Board
+from allocentric.datasets.sparkle.steps import of_way
 
 FORMS: tuple[Form, ...] = ("choice", "open")
 ASK = "Which way is shortest?"
@@ -30,14 +31,15 @@ def ask(board: Board, wish: Wish, rng: np.random.Generator) -> Item | None:
             return None
         first, second = fitting[int(rng.integers(len(fitting)))]
         prompt = f"How many cells is {first} from {second}?"
-        gold = Number(round(board.distances[first, second], 1))
-        return item_of(board, "distance_open", prompt, gold, choices=(), names=(first, second), label=wish.label)
+        gold, names = Number(round(board.distances[first, second], 1)), [first, second]
+        steps = of_way(board, names)
+        return item_of(board, "distance_open", prompt, gold, choices=(), names=names, label=wish.label, steps=steps)
     for _ in range(_TRIES):
         some = [pairs[index] for index in rng.permutation(len(pairs))[: wish.options]]
         ways = far_apart([(board.distances[pair], pair) for pair in some], wish, rng)
         if ways is not None:
             choices, choice = placed(said(ways[0]), [said(way) for way in ways[1:]], wish)
             names = sorted({name for way in ways for name in way})
-            label = said(ways[0])
-            return item_of(board, "distance", ASK, choice, choices=choices, names=names, label=label)
+            label, steps = said(ways[0]), steps_of(board, choices)
+            return item_of(board, "distance", ASK, choice, choices=choices, names=names, label=label, steps=steps)
     return None

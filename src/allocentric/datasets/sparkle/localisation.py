@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from allocentric.core.types import Item, Text
 from allocentric.datasets.sparkle._draft import Form, Wish, item_of, placed
 from allocentric.datasets.sparkle.board import Board
+from allocentric.datasets.sparkle.steps import of_cells
 
 FORMS: tuple[Form, ...] = ("choice", "open", "all")
 HOW = "Answer: name (column, row)"
@@ -30,13 +33,15 @@ def ask(board: Board, wish: Wish, rng: np.random.Generator) -> Item | None:
     if wish.form == "all":
         every = sorted(board.names)
         told = " ".join(named(board, name) for name in every)
-        return item_of(board, "localisation_all", EVERY, Text(told), choices=(), names=every, label=told)
+        steps = of_cells(board, every)
+        return item_of(board, "localisation_all", EVERY, Text(told), choices=(), names=every, label=told, steps=steps)
     names = [board.names[index] for index in rng.permutation(len(board.names))]
     prompt, right = f"Where is {names[0]}?", cell_of(board, names[0])
+    made = partial(item_of, board, names=names[:1], label=right, steps=of_cells(board, names[:1]))
     if wish.form == "open":
         prompt, said = f"{prompt} {HOW}.", Text(named(board, names[0]))
-        return item_of(board, "localisation_open", prompt, said, choices=(), names=names[:1], label=right)
+        return made("localisation_open", prompt, said, choices=())
     if len(names) < wish.options:
         return None
     choices, gold = placed(right, [cell_of(board, name) for name in names[1 : wish.options]], wish)
-    return item_of(board, "localisation", prompt, gold, choices=choices, names=names[:1], label=right)
+    return made("localisation", prompt, gold, choices=choices)

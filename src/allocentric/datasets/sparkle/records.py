@@ -31,22 +31,32 @@ from allocentric.core.progress import Progress, SilentProgress
 from allocentric.core.records import item_to_record
 from allocentric.core.runlog import write_atomically
 from allocentric.core.types import Item
-from allocentric.datasets.sparkle import direction, distance, localisation, shortest_path, travelling_salesman
+from allocentric.datasets.sparkle import (
+    direction,
+    distance,
+    localisation,
+    shortest_path,
+    travelling_salesman,
+    way_length,
+)
 from allocentric.datasets.sparkle._draft import Deck, Form, Wish
 from allocentric.datasets.sparkle.board import Board, draw_board
 from allocentric.datasets.sparkle.board import Settings as BoardSettings
 
-Task = Literal["direction", "distance", "localisation", "shortest_path", "travelling_salesman"]
+Task = Literal["direction", "distance", "localisation", "shortest_path", "travelling_salesman", "way_length"]
 TASKS: dict[Task, Any] = {
     "direction": direction,
     "distance": distance,
     "localisation": localisation,
     "shortest_path": shortest_path,
     "travelling_salesman": travelling_salesman,
+    "way_length": way_length,
 }
 """Task -> module with `ask`, `FORMS` and, where answers are balanced, `labels` of a board of so many cells."""
 BASIC: tuple[Task, ...] = ("direction", "distance", "localisation")
 """What the paper trains on."""
+COMPOSITE: tuple[Task, ...] = ("shortest_path", "travelling_salesman")
+"""What it then asks, too."""
 _TRIES = 2000
 
 
@@ -55,7 +65,7 @@ class Split(BaseSettings):
 
     boards: int = Field(ge=1)
     """Every board is asked every task once, in every form it has."""
-    tasks: tuple[Task, ...] = Field(default=tuple(TASKS), min_length=1)
+    tasks: tuple[Task, ...] = Field(default=BASIC + COMPOSITE, min_length=1)
     """What is asked."""
     forms: tuple[Form, ...] = Field(default=("choice",), min_length=1)
     """How; a task is asked in those that it has (`FORMS` of its module): open has no travelling salesman, all only

@@ -7,9 +7,10 @@ from itertools import pairwise, permutations
 import numpy as np
 
 from allocentric.core.types import Item, Order
-from allocentric.datasets.sparkle._draft import Form, Wish, far_apart, item_of, placed, said
+from allocentric.datasets.sparkle._draft import Form, Wish, far_apart, item_of, placed, said, steps_of
 from allocentric.datasets.sparkle.board import Board
 from allocentric.datasets.sparkle.distance import ASK
+from allocentric.datasets.sparkle.steps import of_way
 
 FORMS: tuple[Form, ...] = ("choice", "open")
 MOST_STOPS = 2
@@ -50,8 +51,9 @@ def _item(board: Board, wish: Wish, options: list[tuple[str, ...]], stops: int) 
     how = "by road" if board.roads_drawn else f"with {stops} stop{'s' if stops > 1 else ''}"
     prompt, label = f"Go from {best[0]} to {best[-1]} {how}. {ASK}", said(best)
     if wish.form == "open":
-        gold = Order(best)
-        return item_of(board, "shortest_path_open", prompt, gold, choices=(), names=best, label=label)
+        gold, steps = Order(best), of_way(board, best)
+        return item_of(board, "shortest_path_open", prompt, gold, choices=(), names=best, label=label, steps=steps)
     choices, choice = placed(label, [said(way) for way in options[1:]], wish)
     names = sorted({name for way in options for name in way})
-    return item_of(board, "shortest_path", prompt, choice, choices=choices, names=names, label=label)
+    steps = steps_of(board, choices)
+    return item_of(board, "shortest_path", prompt, choice, choices=choices, names=names, label=label, steps=steps)

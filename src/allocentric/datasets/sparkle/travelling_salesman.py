@@ -7,7 +7,7 @@ from itertools import permutations
 import numpy as np
 
 from allocentric.core.types import Item
-from allocentric.datasets.sparkle._draft import Form, Wish, far_apart, item_of, placed, said
+from allocentric.datasets.sparkle._draft import Form, Wish, far_apart, item_of, placed, said, steps_of
 from allocentric.datasets.sparkle.board import Board
 from allocentric.datasets.sparkle.distance import ASK
 
@@ -35,5 +35,12 @@ def ask(board: Board, wish: Wish, rng: np.random.Generator) -> Item | None:
     choices, choice = placed(told[0], told[1:], wish)
     prompt = f"Visit every point and return. {ASK}"
     return item_of(
-        board, "travelling_salesman", prompt, choice, choices=choices, names=board.names, label=said(options[0])
+        board,
+        "travelling_salesman",
+        prompt,
+        choice,
+        choices=choices,
+        names=board.names,
+        label=said(options[0]),
+        steps=steps_of(board, choices),
     )

@@ -6,15 +6,17 @@ No data are published; `allocentric make-sparkle` makes sets after the paper's d
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from allocentric.core.errors import DataError
+from allocentric.core.parsing import read_answer
 from allocentric.core.records import item_from_record, item_to_record
-from allocentric.core.types import Choice, Item, Number, Text
-from allocentric.datasets.chat import ASK_CHOICE, ASK_NUMBER, options_of
+from allocentric.core.types import Choice, Item, Number, Sampling, Text
+from allocentric.datasets.chat import AnswerFormat, options_of, request_of
 from allocentric.eval.aggregation import Nested
 from allocentric.eval.benchmarks import _published as published
-from allocentric.eval.benchmarks._profiles import strict
+from allocentric.eval.benchmarks._profiles import Profile, strict
 from allocentric.eval.benchmarks._published import Definition, PublishedBenchmark, refuse
 from allocentric.eval.benchmarks._rows import Row
 from allocentric.eval.benchmarks._sources import FILE, ROW, Record, Source
@@ -23,6 +25,8 @@ REASON = (
     "YihongT/Sparkle publishes neither data nor prompts (arXiv 2410.16162); make a set with `allocentric make-sparkle "
     "configs/sparkle.yaml --out DIR` and give DIR/test.jsonl as `dataset`"
 )
+REASONED = "reasoned@allocentric"
+"""The profile that asks for the steps before the answer: where points are, offsets, lengths."""
 
 
 class Settings(published.Settings):
@@ -43,9 +47,17 @@ def _item(row: Row) -> Item:
     return replace(item, views=row.views(names) if names else (), source=row.benchmark)
 
 
-def _prompt(item: Item) -> str:
+def _prompt(item: Item, answer: AnswerFormat = "short") -> str:
     """The question, its options, and the request that generated sets are trained with."""
-    return "\n".join([item.prompt, *options_of(item), ASK_CHOICE if item.choices else ASK_NUMBER])
+    return "\n".join([item.prompt, *options_of(item), request_of(item, answer)])
+
+
+_REASONED = Profile(
+    name=REASONED,
+    prompt=partial(_prompt, answer="rationale"),
+    read=read_answer,
+    sampling=Sampling(max_new_tokens=640),
+)
 
 
 def _example(kind: str, prompt: str, gold: Choice | Number | Text, choices: tuple[str, ...] = ()) -> Record:
@@ -58,11 +70,11 @@ DEFINITION = Definition(
     source=Source(repository="", home="`allocentric make-sparkle`", files=("test.jsonl", "test.json")),
     item=_item,
     cells={},
-    profiles=(strict(_prompt),),
+    profiles=(strict(_prompt), _REASONED),
     composite=Nested(cells={}),
     license="generated here",
     citation="arXiv 2410.16162",
-    unknown="the published data, prompts, counts and scores; the profile is our own",
+    unknown="the published data, prompts, counts and scores; the profiles are our own",
     examples=(
         _example("direction", "Where is red seen from blue?", Choice(1), ("left", "above")),
         _example("distance", "Which way is shortest?", Choice(0), ("red - blue", "red - green")),
