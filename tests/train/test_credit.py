@@ -29,7 +29,7 @@ def test_the_measures_are_those_of_a_loop() -> None:
     heads, tokens, length = 3, 7, 11
     attention = causal(heads, tokens, length)
     settings = CreditSettings(window=4, horizon=(2, 4))
-    got = credit.measured(torch.tensor(attention), settings)
+    got = credit.measured(torch.tensor(attention), torch.arange(length - tokens, length), settings)
     for h in range(heads):
         distances = []
         for t in range(tokens):
@@ -41,6 +41,20 @@ def test_the_measures_are_those_of_a_loop() -> None:
             paid = sum(later) / len(later) if later else 0.0
             assert got.fai_HT[h, t].item() == pytest.approx(paid, rel=1e-5, abs=1e-9)
         assert got.distance_H[h].item() == pytest.approx(np.mean(distances), rel=1e-5)
+
+
+def test_what_an_environment_said_between_is_looked_over_and_not_chosen() -> None:
+    """Tokens at 3, 4 and 7, 8 of 9 are a model's: their measures are a loop's over their places."""
+    attention, places = causal(2, 9, 9), [3, 4, 7, 8]
+    settings = CreditSettings(window=4, horizon=(1, 4))
+    got = credit.measured(torch.tensor(attention[:, places]), torch.tensor(places), settings)
+    for h in range(2):
+        for t, at in enumerate(places):
+            near = sum(attention[h, at, s] * min(at - s, 4) for s in range(at + 1))
+            assert got.waad_HT[h, t].item() == pytest.approx(near, rel=1e-5)
+            later = [attention[h, u, at] for u in places if 1 <= u - at <= 4]
+            paid = sum(later) / len(later) if later else 0.0
+            assert got.fai_HT[h, t].item() == pytest.approx(paid, rel=1e-5, abs=1e-9)
 
 
 def hand(waad: list[float], fai: list[float]) -> Measures:
@@ -108,7 +122,9 @@ def test_a_run_weighs_tokens_and_leaves_the_attention_as_it_was(recipe_of: Any, 
         start += patches
         tokens = int(kept[1].sum())
         attention_HTL = torch.cat([layer[0, :, -tokens:] for layer in out.attentions])
-        wanted = credit.weights(credit.measured(attention_HTL, settings), settings)
+        wanted = credit.weights(
+            credit.measured(attention_HTL, torch.arange(ids.shape[1] - tokens, ids.shape[1]), settings), settings
+        )
         advantage = batch["advantages"][row]
         base = advantage[kept[1]].abs().min()
         if base > 0:

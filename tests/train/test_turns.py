@@ -69,7 +69,10 @@ def test_episodes_are_played_to_their_end_and_learnt_from(
     family: str, protocol: str, recipe_of: Any, panorama_folder: Path, tmp_path: Path
 ) -> None:
     """The words are scripted, all else is TRL's and ours: one model turns and submits, the other babbles."""
-    recipe = recipe_of(stage(panorama_folder, protocol=protocol), family, steps=1, batch_size=2, data={"frames": {}})
+    credit = {"by": "preplan", "factor": 2.0, "share": 0.5}
+    recipe = recipe_of(
+        stage(panorama_folder, protocol=protocol, credit=credit), family, steps=1, batch_size=2, data={"frames": {}}
+    )
     work = Work(plan(recipe), tmp_path, None)
     if protocol == "tools":
         work.checkpoint.processor.chat_template = turns._tool_template()
@@ -123,6 +126,15 @@ def test_episodes_are_played_to_their_end_and_learnt_from(
         written = made._tokenizer.decode(row[learnt.bool()])
         assert "im_start" not in written
         assert "image_pad" not in written
+    # Half of those tokens, those that look back farthest, have twice the advantage.
+    for advantage, learnt in zip(
+        seen["advantages"], (seen["tool_mask"] * seen["completion_mask"]).bool(), strict=True
+    ):
+        base = advantage[~learnt].abs().max()
+        assert base > 0
+        doubled = (advantage[learnt].abs() / base).round(decimals=3)
+        assert int((doubled == 2).sum()) == round(0.5 * int(learnt.sum()))
+        assert set(doubled.tolist()) == {1.0, 2.0}
     assert seen["image_grid_thw"].shape[0] == sum(seen["num_images"])
     assert given[0] < given[1]
     assert work.checkpoint.processor.chat_template == own_template

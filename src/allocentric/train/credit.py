@@ -7,7 +7,10 @@ heads pay it from later tokens. A token that looks far back plans (preplan); one
 is an anchor. The advantage of the chosen tokens is multiplied. Which tokens are chosen, how an anchor's credit is
 shared with the token that planned it, and the defaults are set here; there was no published code to compare with.
 
-Shapes: H heads of all layers, T tokens of a completion, L tokens before and of the completion.
+In an episode of several turns only what the model wrote is measured and chosen; what the environment said is looked
+back over like a prompt.
+
+Shapes: H heads of all layers, T tokens a model wrote in a completion, L tokens before and of the completion.
 """
 
 from __future__ import annotations
@@ -61,20 +64,19 @@ class Measures:
     """Future attention influence: mean attention paid by the tokens of the horizon; 0 where there are none."""
 
 
-def measured(attention_HTL: Tensor, settings: CreditSettings) -> Measures:
-    """What heads do, from the rows of the attention that belong to a completion, the last T of L tokens."""
+def measured(attention_HTL: Tensor, place_T: Tensor, settings: CreditSettings) -> Measures:
+    """What heads do, from the rows of the attention that belong to tokens at these places among L, in rising order."""
     import torch
 
-    tokens, length = attention_HTL.shape[1:]
+    length = attention_HTL.shape[2]
     attention_HTL = attention_HTL.float()
-    place_T = torch.arange(length - tokens, length, device=attention_HTL.device)
     back_TL = (place_T[:, None] - torch.arange(length, device=attention_HTL.device)).clamp(min=0).float()
     distance_H = (attention_HTL * back_TL).sum(-1).mean(-1)
     waad_HT = (attention_HTL * back_TL.clamp(max=settings.window)).sum(-1)
     first, last = settings.horizon
-    back_TT = back_TL[:, length - tokens :]
+    back_TT = back_TL[:, place_T]
     counts_TT = ((back_TT >= max(first, 1)) & (back_TT <= last)).float()
-    paid_HT = (attention_HTL[:, :, length - tokens :] * counts_TT).sum(1)
+    paid_HT = (attention_HTL[:, :, place_T] * counts_TT).sum(1)
     return Measures(distance_H=distance_H, waad_HT=waad_HT, fai_HT=paid_HT / counts_TT.sum(0).clamp(min=1))
 
 
@@ -134,15 +136,17 @@ def credited(base: Any, settings: CreditSettings) -> Any:
             found = super()._generate_and_score_completions(inputs)
             length = found["completion_ids"].shape[1]
             weight_BT = torch.ones_like(found["completion_mask"], dtype=torch.float32)
-            spans = list(zip(found["prompt_mask"], found["completion_mask"], strict=True))
+            written_BT = found["completion_mask"].bool()
+            if "tool_mask" in found:
+                written_BT &= found["tool_mask"].bool()
+            spans = list(zip(found["prompt_mask"], written_BT, strict=True))
             with torch.no_grad(), _watched_attention(self.accelerator.unwrap_model(self.model)) as seen:
                 for row, measures in enumerate(self._looked_at(found, spans, seen)):
-                    real_T = found["completion_mask"][row].bool()
-                    if real_T.any():
-                        weight_BT[row, real_T] = weights(measures, settings)
+                    if written_BT[row].any():
+                        weight_BT[row, written_BT[row]] = weights(measures, settings)
             assert weight_BT.shape[1] == length
             found["advantages"] = found["advantages"][:, None] * weight_BT
-            mean = weight_BT[found["completion_mask"].bool()].mean()
+            mean = weight_BT[written_BT].mean()
             self._metrics["train"]["credit/mean_weight"].append(self.accelerator.gather(mean).mean().item())
             return found
 
@@ -170,16 +174,16 @@ class _Seen:
         self._layers, self._parts = layers, list[Measures]()
 
     def begin(self, spans: list[tuple[Any, Any]], settings: CreditSettings) -> None:
-        """`spans` are the masks of prompt and completion of every row."""
+        """`spans` are of every row the mask of its prompt, and which tokens of its completion the model wrote."""
         self._spans, self._settings, self._parts = spans, settings, []
 
     def note(self, weights_1HLL: Tensor) -> None:
         """The attention of the next layer."""
-        prompt, completion = self._spans[len(self._parts) // self._layers]
-        real = (int(prompt.sum()), int(completion.sum()))
-        start = len(prompt) - real[0]  # prompts are padded on the left, completions on the right
-        rows = slice(len(prompt), len(prompt) + real[1])
-        self._parts.append(measured(weights_1HLL[0, :, rows, start : rows.stop], self._settings))
+        prompt, written = self._spans[len(self._parts) // self._layers]
+        start = len(prompt) - int(prompt.sum())  # prompts are padded on the left, completions on the right
+        place_T = len(prompt) + written.nonzero().flatten()
+        seen_HTL = weights_1HLL[0, :, place_T, start:]
+        self._parts.append(measured(seen_HTL, place_T - start, self._settings))
 
     def measures(self) -> list[Measures]:
         """Of every row, the heads of all layers together."""

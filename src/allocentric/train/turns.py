@@ -18,6 +18,7 @@ from pydantic import Field, model_validator
 from allocentric.core import config
 from allocentric.core.errors import SettingsError
 from allocentric.train import environments
+from allocentric.train.credit import CreditSettings, credited, require_attention
 from allocentric.train.episodes import Scribe, episodes, factory, told
 from allocentric.train.grpo import Sampler, pad_left, require_groups
 from allocentric.train.recipe import EpisodeSettings
@@ -49,6 +50,8 @@ class Settings(Sampler, EpisodeSettings):
     """Longest text of one turn; None is what is left of `max_new_tokens`."""
     rewards: EpisodeRewards = EpisodeRewards()
     """What is paid."""
+    credit: CreditSettings | None = None
+    """More weight for tokens that plan or that later ones lean on, seen in the attention; None weighs all alike."""
 
 
 def trainer(work: Work, settings: Settings) -> Any:
@@ -74,9 +77,13 @@ def trainer(work: Work, settings: Settings) -> Any:
     own_template = processor.chat_template
     if settings.protocol == "text":
         processor.chat_template = _tool_template()  # for TRL's own examination alone; see `played`
+    base = watched(GRPOTrainer, work)
+    if settings.credit is not None:
+        require_attention(work)
+        base = credited(base, settings.credit)
     try:
         made = built(
-            lambda: played(watched(GRPOTrainer, work), settings)(
+            lambda: played(base, settings)(
                 model=work.checkpoint.model,
                 processing_class=processor,
                 args=arguments,

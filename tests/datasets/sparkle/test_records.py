@@ -158,3 +158,19 @@ def test_what_no_board_can_offer_is_refused_in_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["sparkle", "sparkle_tiny"])
 def test_shipped_recipes_hold(name: str, repository: Path) -> None:
     load_recipe(repository / "configs" / f"{name}.yaml", Recipe)
+
+
+def test_a_split_asks_with_two_to_four_options_as_often_each(tmp_path: Path) -> None:
+    recipe = Recipe(
+        splits={"train": Split(boards=36, tasks=("direction", "distance"), options=(2, 4))},
+        board=BoardSettings(cells=8, cell_px=16, points=(5, 6), roads=False, axes=False),
+    )
+    write_set(recipe, tmp_path / "set")
+    items = items_of(tmp_path / "set" / "train.jsonl")
+    for kind in ("direction", "distance"):
+        mine = [item for item in items if item.kind == kind]
+        assert Counter(len(item.choices) for item in mine) == {2: 12, 3: 12, 4: 12}
+        places = Counter((len(item.choices), item.gold.index) for item in mine if isinstance(item.gold, Choice))
+        assert set(places.values()) == {3, 4, 6}
+    with pytest.raises(ValueError, match="options: expected 2 to 6"):
+        Recipe(splits={"train": Split(boards=1, options=(4, 9))})

@@ -72,6 +72,8 @@ class Split(BaseSettings):
     localisation."""
     points: tuple[int, int] | None = None
     """Fewest and most points of its boards; None takes those of `board`. Few are easy to begin with."""
+    options: tuple[int, int] | None = None
+    """Fewest and most options of its choices, each number as often; None takes `options` of the set."""
 
 
 class Recipe(BaseSettings):
@@ -93,12 +95,18 @@ class Recipe(BaseSettings):
         for name, split in self.splits.items():
             if not self.asked(name):
                 raise ValueError(f"splits.{name}: none of {list(split.tasks)} has a form of {list(split.forms)}")
+            if not 2 <= self.options_of(name)[0] <= self.options_of(name)[1] <= 6:
+                raise ValueError(f"splits.{name}.options: expected 2 to 6, the lower bound first, got {split.options}")
         return self
 
     def asked(self, split: str) -> list[tuple[Task, Form]]:
         """Tasks of a split with the forms they have."""
         wanted = self.splits[split]
         return [(task, form) for task in wanted.tasks for form in wanted.forms if form in TASKS[task].FORMS]
+
+    def options_of(self, split: str) -> tuple[int, int]:
+        """Fewest and most options of a split's choices."""
+        return self.splits[split].options or (self.options, self.options)
 
     def board_of(self, split: str) -> BoardSettings:
         """What boards of a split are like."""
@@ -153,21 +161,17 @@ def _split(
     recipe: Recipe, split: str, rng: np.random.Generator, taken: set[str], folder: Path, told: Progress
 ) -> list[Item]:
     asked, settings = recipe.asked(split), recipe.board_of(split)
-    options = {key: recipe.options if key[1] == "choice" else 0 for key in asked}
-    places = {key: Deck(range(max(options[key], 1)), rng) for key in asked}
+    fewest, most = recipe.options_of(split)
+    counts = {key: Deck(range(fewest, most + 1), rng) for key in asked}
+    places = {(key, count): Deck(range(count), rng) for key in asked for count in range(1, most + 1)}
     labels = {key: Deck(_labels(key[0], settings.cells), rng) for key in asked}
     items: list[Item] = []
     for _ in range(recipe.splits[split].boards):
-        wishes = {
-            key: Wish(
-                place=int(places[key].draw()),
-                options=options[key],
-                form=key[1],
-                label=str(labels[key].draw()),
-                margin=recipe.margin,
-            )
-            for key in asked
-        }
+        wishes = {}
+        for key in asked:
+            options = 0 if key[1] != "choice" else most if fewest == most else int(counts[key].draw())
+            place, label = int(places[key, max(options, 1)].draw()), str(labels[key].draw())
+            wishes[key] = Wish(place=place, options=options, form=key[1], label=label, margin=recipe.margin)
         drawn, made = _board(settings, wishes, rng, taken)
         taken.add(drawn.id)
         PillowImage.fromarray(drawn.picture(settings)).save(folder / "pictures" / f"{drawn.id}.png", compress_level=1)
