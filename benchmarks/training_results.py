@@ -69,7 +69,6 @@ EASY = Stage(
     settings=("data.benchmark.dataset={folder}/set/easy.jsonl", "steps=2500", "warmup_steps=100", *SHORT),
 )
 BASICS = Stage(recipe="results_sparkle")
-WAYS = Stage(recipe="results_sparkle", settings=("data.benchmark.dataset={folder}/set/ways.jsonl",), share=0.5)
 COMPOSITE = Stage(
     recipe="results_sparkle", settings=("data.benchmark.dataset={folder}/set/composite.jsonl",), share=0.5
 )
@@ -82,7 +81,6 @@ ROWS: dict[str, dict[str, Row]] = {
         "blind": Row(stages=(Stage(recipe="results_sparkle", settings=NO_PICTURES),), pictures=False),
         "sft": Row(stages=(EASY, BASICS)),
         "sft, short answers": Row(stages=(EASY, replace(BASICS, settings=SHORT)), profile="strict@allocentric"),
-        "sft, ways too": Row(stages=(EASY, BASICS, WAYS)),
         "sft, composites too": Row(stages=(EASY, BASICS, COMPOSITE)),
     },
     "houses": {

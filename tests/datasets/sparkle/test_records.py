@@ -15,7 +15,7 @@ from allocentric.core.records import item_from_record, parse_json
 from allocentric.core.types import Choice, Item, Number, Order
 from allocentric.datasets import chat
 from allocentric.datasets.sparkle.board import Settings as BoardSettings
-from allocentric.datasets.sparkle.records import BASIC, COMPOSITE, Recipe, Split, write_set
+from allocentric.datasets.sparkle.records import BASIC, TASKS, Recipe, Split, write_set
 from allocentric.datasets.sparkle.steps import replay
 from allocentric.eval.benchmarks import sparkle
 from allocentric.eval.frames import FramesPolicy
@@ -23,13 +23,12 @@ from allocentric.train.data import questions
 from allocentric.train.recipe import DataSettings
 
 BOTH = ("choice", "open")
-PAPER = BASIC + COMPOSITE
 SMALL = Recipe(
     splits={
         "easy": Split(boards=8, tasks=("localisation",), forms=("open",), points=(1, 2)),
         "train": Split(boards=24, tasks=BASIC, forms=BOTH),
         "test": Split(boards=24, forms=BOTH),
-        "every": Split(boards=4, tasks=(*BASIC, *COMPOSITE, "way_length"), forms=("choice", "open", "all")),
+        "every": Split(boards=4, forms=("choice", "open", "all")),
     },
     board=BoardSettings(cells=8, cell_px=16, points=(5, 6), roads=False, axes=False),
 )
@@ -57,7 +56,7 @@ def test_the_same_seed_gives_the_same_bytes(folder: Path, tmp_path: Path) -> Non
 
 def test_letters_words_and_lengths_are_balanced_and_say_nothing_of_each_other(folder: Path) -> None:
     items = items_of(folder / "test.jsonl")
-    for task in PAPER:
+    for task in TASKS:
         places = Counter(item.gold.index for item in items if item.kind == task and isinstance(item.gold, Choice))
         assert dict(places) == {0: 8, 1: 8, 2: 8}
     for kind in ("direction", "direction_open"):
@@ -72,7 +71,7 @@ def test_splits_share_no_board_and_hold_their_tasks(folder: Path) -> None:
     train, test = items_of(folder / "train.jsonl"), items_of(folder / "test.jsonl")
     assert not {item.scene_id for item in train} & {item.scene_id for item in test}
     assert {item.kind.removesuffix("_open") for item in train} == set(BASIC)
-    assert {item.kind for item in test} == {*PAPER, *(f"{task}_open" for task in PAPER if "sales" not in task)}
+    assert {item.kind for item in test} == {*TASKS, *(f"{task}_open" for task in TASKS if "sales" not in task)}
     assert len({item.id for item in train + test}) == len(train + test)
     easy = items_of(folder / "easy.jsonl")
     assert {len(item.extra["points"]) for item in easy} == {1, 2}
@@ -94,18 +93,24 @@ def test_the_benchmark_asks_them_with_and_without_pictures(folder: Path) -> None
 
 def test_steps_hold_on_the_board_and_end_in_the_answer(folder: Path) -> None:
     items = items_of(folder / "every.jsonl")
-    assert {item.kind for item in items} >= {"way_length_open", "localisation_all", "travelling_salesman"}
+    assert {item.kind for item in items} >= {"localisation_all", "travelling_salesman"}
     for item in items:
         steps, points = item.evidence.steps, item.extra["points"]
         assert replay(steps, points) == [step.output for step in steps]
         end = steps[-1].output
         match item.kind:
-            case "direction" | "direction_open":
+            case "direction" | "localisation":
+                told = [(step.inputs["text"], step.output) for step in steps if step.op == "says"]
+                assert isinstance(item.gold, Choice)
+                assert told == [(text, False) for text in item.choices[: item.gold.index]] + [
+                    (item.evidence.label, True)
+                ]
+            case "direction_open":
                 assert end == item.evidence.label
             case "distance" | "shortest_path" | "travelling_salesman":
                 assert isinstance(item.gold, Choice)
                 assert " - ".join(end) == item.choices[item.gold.index]
-            case "distance_open" | "way_length_open":
+            case "distance_open":
                 assert isinstance(item.gold, Number)
                 assert round(end, 1) == item.gold.value
             case "shortest_path_open":
@@ -158,19 +163,3 @@ def test_what_no_board_can_offer_is_refused_in_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["sparkle", "sparkle_tiny"])
 def test_shipped_recipes_hold(name: str, repository: Path) -> None:
     load_recipe(repository / "configs" / f"{name}.yaml", Recipe)
-
-
-def test_a_split_asks_with_two_to_four_options_as_often_each(tmp_path: Path) -> None:
-    recipe = Recipe(
-        splits={"train": Split(boards=36, tasks=("direction", "distance"), options=(2, 4))},
-        board=BoardSettings(cells=8, cell_px=16, points=(5, 6), roads=False, axes=False),
-    )
-    write_set(recipe, tmp_path / "set")
-    items = items_of(tmp_path / "set" / "train.jsonl")
-    for kind in ("direction", "distance"):
-        mine = [item for item in items if item.kind == kind]
-        assert Counter(len(item.choices) for item in mine) == {2: 12, 3: 12, 4: 12}
-        places = Counter((len(item.choices), item.gold.index) for item in mine if isinstance(item.gold, Choice))
-        assert set(places.values()) == {3, 4, 6}
-    with pytest.raises(ValueError, match="options: expected 2 to 6"):
-        Recipe(splits={"train": Split(boards=1, options=(4, 9))})

@@ -18,9 +18,6 @@ from allocentric.datasets.sparkle import (
     shortest_path,
     travelling_salesman,
 )
-from allocentric.datasets.sparkle import (
-    way_length as way_length_task,
-)
 from allocentric.datasets.sparkle._draft import Form, Wish
 from allocentric.datasets.sparkle.board import COLOURS, Board, Settings, draw_board
 
@@ -84,15 +81,6 @@ def test_a_mirror_swaps_left_and_right_and_a_turn_moves_a_word_by_two():
             assert turned == expected
         assert board.turned().turned().turned().turned() == board
         assert board.mirrored().mirrored() == board
-
-
-@pytest.mark.parametrize("legs_wanted", ["2", "3"])
-def test_a_way_is_as_long_as_its_legs(legs_wanted: str):
-    for board, item in asked(way_length_task.ask, form="open", label=legs_wanted):
-        names = legs(item.prompt.removeprefix("How many cells long is the way ").removesuffix("?"))
-        assert len(names) == len(set(names)) == int(legs_wanted) + 1
-        assert isinstance(item.gold, Number)
-        assert item.gold.value == round(way_length(board, names), 1)
 
 
 @pytest.mark.parametrize("move", [Board.mirrored, Board.turned])

@@ -40,11 +40,11 @@ def ask(board: Board, wish: Wish, rng: np.random.Generator) -> Item | None:
         return None
     seen, origin = pairs[int(rng.integers(len(pairs)))]
     prompt = f"Where is {seen} seen from {origin}?"
-    steps = of_side(board, seen, origin)
-    made = partial(item_of, board, names=(seen, origin), label=wish.label, steps=steps)
+    made = partial(item_of, board, names=(seen, origin), label=wish.label)
     if wish.form == "open":
-        return made("direction_open", prompt, Text(wish.label), choices=())
+        steps = of_side(board, seen, origin)
+        return made("direction_open", prompt, Text(wish.label), choices=(), steps=steps)
     others = [word for word in LABELS if word != wish.label]
     wrong = [others[index] for index in rng.permutation(len(others))[: wish.options - 1]]
     choices, gold = placed(wish.label, wrong, wish)
-    return made("direction", prompt, gold, choices=choices)
+    return made("direction", prompt, gold, choices=choices, steps=of_side(board, seen, origin, choices))

@@ -37,11 +37,11 @@ def ask(board: Board, wish: Wish, rng: np.random.Generator) -> Item | None:
         return item_of(board, "localisation_all", EVERY, Text(told), choices=(), names=every, label=told, steps=steps)
     names = [board.names[index] for index in rng.permutation(len(board.names))]
     prompt, right = f"Where is {names[0]}?", cell_of(board, names[0])
-    made = partial(item_of, board, names=names[:1], label=right, steps=of_cells(board, names[:1]))
+    made = partial(item_of, board, names=names[:1], label=right)
     if wish.form == "open":
         prompt, said = f"{prompt} {HOW}.", Text(named(board, names[0]))
-        return made("localisation_open", prompt, said, choices=())
+        return made("localisation_open", prompt, said, choices=(), steps=of_cells(board, names[:1]))
     if len(names) < wish.options:
         return None
     choices, gold = placed(right, [cell_of(board, name) for name in names[1 : wish.options]], wish)
-    return made("localisation", prompt, gold, choices=choices)
+    return made("localisation", prompt, gold, choices=choices, steps=of_cells(board, names[:1], choices))

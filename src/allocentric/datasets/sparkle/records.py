@@ -31,32 +31,22 @@ from allocentric.core.progress import Progress, SilentProgress
 from allocentric.core.records import item_to_record
 from allocentric.core.runlog import write_atomically
 from allocentric.core.types import Item
-from allocentric.datasets.sparkle import (
-    direction,
-    distance,
-    localisation,
-    shortest_path,
-    travelling_salesman,
-    way_length,
-)
+from allocentric.datasets.sparkle import direction, distance, localisation, shortest_path, travelling_salesman
 from allocentric.datasets.sparkle._draft import Deck, Form, Wish
 from allocentric.datasets.sparkle.board import Board, draw_board
 from allocentric.datasets.sparkle.board import Settings as BoardSettings
 
-Task = Literal["direction", "distance", "localisation", "shortest_path", "travelling_salesman", "way_length"]
+Task = Literal["direction", "distance", "localisation", "shortest_path", "travelling_salesman"]
 TASKS: dict[Task, Any] = {
     "direction": direction,
     "distance": distance,
     "localisation": localisation,
     "shortest_path": shortest_path,
     "travelling_salesman": travelling_salesman,
-    "way_length": way_length,
 }
 """Task -> module with `ask`, `FORMS` and, where answers are balanced, `labels` of a board of so many cells."""
 BASIC: tuple[Task, ...] = ("direction", "distance", "localisation")
 """What the paper trains on."""
-COMPOSITE: tuple[Task, ...] = ("shortest_path", "travelling_salesman")
-"""What it then asks, too."""
 _TRIES = 2000
 
 
@@ -65,15 +55,13 @@ class Split(BaseSettings):
 
     boards: int = Field(ge=1)
     """Every board is asked every task once, in every form it has."""
-    tasks: tuple[Task, ...] = Field(default=BASIC + COMPOSITE, min_length=1)
+    tasks: tuple[Task, ...] = Field(default=tuple(TASKS), min_length=1)
     """What is asked."""
     forms: tuple[Form, ...] = Field(default=("choice",), min_length=1)
     """How; a task is asked in those that it has (`FORMS` of its module): open has no travelling salesman, all only
     localisation."""
     points: tuple[int, int] | None = None
     """Fewest and most points of its boards; None takes those of `board`. Few are easy to begin with."""
-    options: tuple[int, int] | None = None
-    """Fewest and most options of its choices, each number as often; None takes `options` of the set."""
 
 
 class Recipe(BaseSettings):
@@ -95,18 +83,12 @@ class Recipe(BaseSettings):
         for name, split in self.splits.items():
             if not self.asked(name):
                 raise ValueError(f"splits.{name}: none of {list(split.tasks)} has a form of {list(split.forms)}")
-            if not 2 <= self.options_of(name)[0] <= self.options_of(name)[1] <= 6:
-                raise ValueError(f"splits.{name}.options: expected 2 to 6, the lower bound first, got {split.options}")
         return self
 
     def asked(self, split: str) -> list[tuple[Task, Form]]:
         """Tasks of a split with the forms they have."""
         wanted = self.splits[split]
         return [(task, form) for task in wanted.tasks for form in wanted.forms if form in TASKS[task].FORMS]
-
-    def options_of(self, split: str) -> tuple[int, int]:
-        """Fewest and most options of a split's choices."""
-        return self.splits[split].options or (self.options, self.options)
 
     def board_of(self, split: str) -> BoardSettings:
         """What boards of a split are like."""
@@ -161,17 +143,21 @@ def _split(
     recipe: Recipe, split: str, rng: np.random.Generator, taken: set[str], folder: Path, told: Progress
 ) -> list[Item]:
     asked, settings = recipe.asked(split), recipe.board_of(split)
-    fewest, most = recipe.options_of(split)
-    counts = {key: Deck(range(fewest, most + 1), rng) for key in asked}
-    places = {(key, count): Deck(range(count), rng) for key in asked for count in range(1, most + 1)}
+    options = {key: recipe.options if key[1] == "choice" else 0 for key in asked}
+    places = {key: Deck(range(max(options[key], 1)), rng) for key in asked}
     labels = {key: Deck(_labels(key[0], settings.cells), rng) for key in asked}
     items: list[Item] = []
     for _ in range(recipe.splits[split].boards):
-        wishes = {}
-        for key in asked:
-            options = 0 if key[1] != "choice" else most if fewest == most else int(counts[key].draw())
-            place, label = int(places[key, max(options, 1)].draw()), str(labels[key].draw())
-            wishes[key] = Wish(place=place, options=options, form=key[1], label=label, margin=recipe.margin)
+        wishes = {
+            key: Wish(
+                place=int(places[key].draw()),
+                options=options[key],
+                form=key[1],
+                label=str(labels[key].draw()),
+                margin=recipe.margin,
+            )
+            for key in asked
+        }
         drawn, made = _board(settings, wishes, rng, taken)
         taken.add(drawn.id)
         PillowImage.fromarray(drawn.picture(settings)).save(folder / "pictures" / f"{drawn.id}.png", compress_level=1)

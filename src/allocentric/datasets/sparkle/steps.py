@@ -65,8 +65,14 @@ def shortest(points: Cells, *, ways: Sequence[Sequence[str]], lengths: Sequence[
     return list(ways[min(range(len(lengths)), key=lengths.__getitem__)])
 
 
+def says(points: Cells, *, letter: str, text: str, found: Any) -> bool:
+    """Whether the text of an option is what was found: a word, or a cell."""
+    del points, letter
+    return text == (found if isinstance(found, str) else "({}, {})".format(*found))
+
+
 OPERATIONS: Mapping[str, Callable[..., Any]] = {
-    operation.__name__: operation for operation in (cell, offset, side, length, option, total, shortest)
+    operation.__name__: operation for operation in (cell, offset, side, length, option, total, shortest, says)
 }
 """Name of a step's `op` -> what it computes from the cells of a board's points and its inputs."""
 
@@ -107,18 +113,20 @@ class Worked(Derivation):
         return self.add(op, OPERATIONS[op](self._board.points, **given), **inputs)
 
 
-def of_cells(board: Board, names: Sequence[str]) -> tuple[Step, ...]:
-    """Where points are."""
+def of_cells(board: Board, names: Sequence[str], options: Sequence[str] = ()) -> tuple[Step, ...]:
+    """Where points are, and which option says so of the last."""
     worked = Worked(board)
     for name in names:
-        worked.do("cell", point=name)
+        found = worked.do("cell", point=name)
+    _compare(worked, options, found)
     return tuple(worked.steps)
 
 
-def of_side(board: Board, seen: str, origin: str) -> tuple[Step, ...]:
-    """Where one point lies seen from another."""
+def of_side(board: Board, seen: str, origin: str, options: Sequence[str] = ()) -> tuple[Step, ...]:
+    """Where one point lies seen from another, and which option says so."""
     worked = Worked(board)
-    worked.do("side", offset=_leg(worked, worked.do("cell", point=origin), worked.do("cell", point=seen)))
+    found = worked.do("side", offset=_leg(worked, worked.do("cell", point=origin), worked.do("cell", point=seen)))
+    _compare(worked, options, found)
     return tuple(worked.steps)
 
 
@@ -138,6 +146,14 @@ def of_shortest(board: Board, ways: Sequence[Sequence[str]]) -> tuple[Step, ...]
     ]
     worked.do("shortest", ways=[way for way, _ in told], lengths=[length for _, length in told])
     return tuple(worked.steps)
+
+
+def _compare(worked: Worked, options: Sequence[str], found: dict[str, int]) -> None:
+    """Go through options up to the right one."""
+    for letter, text in zip(ascii_uppercase, options, strict=False):
+        worked.do("says", letter=letter, text=text, found=found)
+        if worked.steps[-1].output:
+            break
 
 
 def _leg(worked: Worked, start: Any, end: Any) -> dict[str, int]:
@@ -175,5 +191,6 @@ SENTENCES: Mapping[str, Callable[[Step, Sequence[Step]], str]] = {
     "option": lambda step, _: f"{step.inputs['letter']}:",
     "total": lambda step, _: f"together {step.output:.1f}.",
     "shortest": lambda _, __: "",
+    "says": lambda step, _: f"{step.inputs['letter']}. {step.inputs['text']}: {'yes' if step.output else 'no'}.",
 }
 """Terse, since small models write them out: "A: red (1, 2) blue (3, 0) (+2, -2) 2.8 together 2.8." """
