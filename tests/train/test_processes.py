@@ -107,6 +107,14 @@ def test_groups_of_answers_and_hybrids_over_processes(recipe_of: Any, tmp_path: 
     assert all(len(row) == 3 and all(math.isfinite(value) for value in row) for row in rows)
 
 
+def test_groups_of_answers_by_a_model_that_is_spread(recipe_of: Any, tmp_path: Path) -> None:
+    groups = recipe_of(GROUPS, batch_size=2, accumulate=2, processes=2, steps=2)
+    launched("fsdp2", str(SPREAD), written(groups, tmp_path), str(tmp_path))
+    rows = curve(folder_of(groups, tmp_path), "loss", "reward", "groups/equal")
+    assert len(rows) == 2
+    assert all(len(row) == 3 and all(math.isfinite(value) for value in row) for row in rows)
+
+
 def test_spreading_over_cpus_is_not_silently_copying(monkeypatch: pytest.MonkeyPatch) -> None:
     from types import SimpleNamespace
 
