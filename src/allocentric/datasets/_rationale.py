@@ -10,6 +10,8 @@ from allocentric.core.types import Boxes, Choice, Item, Number, Order, Path2D, S
 from allocentric.datasets.sparkle.steps import SENTENCES as OF_BOARDS
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+LAST = "The answer is "
+"""Opens the last sentence of a derivation."""
 
 
 def rationale(item: Item) -> str:
@@ -21,7 +23,7 @@ def rationale(item: Item) -> str:
     if not steps:
         return ""
     sentences = [_SENTENCES[step.op](step, steps) for step in steps if step.op in _SENTENCES]
-    return " ".join([*(sentence for sentence in sentences if sentence), f"The answer is {_spoken_answer(item)}."])
+    return " ".join([*(sentence for sentence in sentences if sentence), f"{LAST}{_spoken_answer(item)}."])
 
 
 def training_text(item: Item) -> str:

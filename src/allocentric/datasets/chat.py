@@ -14,14 +14,17 @@ from pydantic import Field
 
 from allocentric.core import config
 from allocentric.core.types import Item, Number
-from allocentric.datasets._rationale import short_answer, training_text
+from allocentric.datasets._rationale import LAST, rationale, short_answer, training_text
 
 Record = dict[str, Any]
-AnswerFormat = Literal["short", "rationale"]
+AnswerFormat = Literal["short", "rationale", "steps"]
+"""short: a letter, a number or words. rationale: the derivation in <think>, then the short answer in <answer>. steps:
+the derivation alone, whose last sentence is the answer, for models too small for more."""
 
 OPENING = "These are frames of a video."
 ASK_NUMBER = "Please answer the question using a single word or phrase."
 ASK_CHOICE = "Answer with the option's letter from the given choices directly."
+ASK_STEPS = "Give the steps, then the answer."
 ASK_RATIONALE = "Think step by step between <think> and </think>, then give {what} between <answer> and </answer>."
 
 
@@ -63,14 +66,23 @@ def request_of(item: Item, answer: AnswerFormat = "short") -> str:
     """The last line of a question: how it is to be answered."""
     if answer == "short":
         return ASK_CHOICE if item.choices else ASK_NUMBER
+    if answer == "steps":
+        return ASK_STEPS
     if item.choices:
         return ASK_RATIONALE.format(what="the option's letter")
     return ASK_RATIONALE.format(what="a single number" if isinstance(item.gold, Number) else "the answer")
 
 
 def answer_text(item: Item, answer: AnswerFormat = "short") -> str:
-    """The full assistant text of an item: a letter or number, or the rationale followed by it in tags."""
+    """The full assistant text of an item; an item without a derivation has its short answer in the place of steps."""
+    if answer == "steps":
+        return rationale(item) or short_answer(item)
     return short_answer(item) if answer == "short" else training_text(item)
+
+
+def answer_of_steps(text: str) -> str:
+    """What follows the last "The answer is" of a derivation; all of a text without one."""
+    return text.rpartition(LAST)[2]
 
 
 def messages_of(item: Item, answer: AnswerFormat = "short") -> list[Record]:

@@ -86,13 +86,12 @@ def questions(settings: DataSettings, *, seed: int) -> Questions:
         items = [item for item in items if item.kind in settings.kinds]
     if not items:
         raise DataError("no items are left with these settings of data")
-    rationale = settings.answer == "rationale"
-    ours = rationale and settings.profile is None
+    ours = settings.answer != "short" and settings.profile is None
     return Questions(
         settings=settings,
         items=tuple(limited(items, settings.limit, seed=seed)),
-        wording=(lambda item: chat.prompt_text(item, "rationale")) if ours else short,
-        score=(lambda item, text: _score_end(score, item, text)) if rationale else score,
+        wording=(lambda item: chat.prompt_text(item, settings.answer)) if ours else short,
+        score=score if settings.answer == "short" else lambda item, text: _score_end(score, item, text),
     )
 
 
@@ -125,8 +124,8 @@ def _core_score(item: Item, text: str) -> Score:
 
 
 def _score_end(score: Callable[[Item, str], Score], item: Item, text: str) -> Score:
-    """What stands after the thinking, as the benchmark scores it."""
-    end = parsing.final_part(text)
+    """What stands after the thinking, or at the end of the steps, as the benchmark scores it."""
+    end = parsing.final_part(chat.answer_of_steps(text))
     return Score(value=0.0, answer=end) if isinstance(end, Unreadable) else score(item, end)
 
 

@@ -104,7 +104,7 @@ def demonstrations(settings: DataSettings, *, seed: int) -> Demonstrations:
         raise SettingsError("episodes: walks that end with a question have no expert; use another task")
     return Demonstrations(
         settings=wanted,
-        rationale=settings.answer == "rationale",
+        rationale=settings.answer != "short",
         episodes=episodes(wanted, limit=settings.limit, seed=seed),
     )
 

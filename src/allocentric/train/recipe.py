@@ -124,7 +124,7 @@ class DataSettings(config.Settings):
     answer: AnswerFormat = "short"
     """short: a letter, number or phrase. rationale: the derivation in <think>, then the answer in <answer>, which the
     question asks for, in our words or in those of `profile`. In every turn of an episode: what was seen, before the
-    action."""
+    action. steps: the derivation alone, which ends in the answer."""
     frames: FramesPolicy = FramesPolicy(count=8)
     """Which pictures are shown; `as_video` shows them as one native video (sft only), `count: 0` trains blind."""
     limit: int | None = Field(default=None, ge=1)

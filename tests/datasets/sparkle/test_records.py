@@ -129,17 +129,17 @@ def _legs(
 
 def test_reasoned_answers_are_asked_alike_in_training_and_evaluation_and_score_one(folder: Path) -> None:
     benchmark = {"name": "sparkle", "dataset": str(folder / "every.jsonl")}
-    asked = questions(DataSettings(benchmark=benchmark, profile=sparkle.REASONED, answer="rationale"), seed=0)
+    asked = questions(DataSettings(benchmark=benchmark, profile=sparkle.REASONED, answer="steps"), seed=0)
     evaluated = sparkle.build(sparkle.Settings(dataset=str(folder / "every.jsonl")))
     for item in asked.items:
         assert asked.wording(item) == evaluated.prompt_text(item, sparkle.REASONED)
         said = asked.answer(item)
-        assert said.startswith("<think>")
+        assert said.startswith(("A: ", item.evidence.object_ids[-1], *item.evidence.object_ids[:1]))
         assert asked.score(item, said).value == evaluated.score(item, said, sparkle.REASONED).value == 1
     item = next(item for item in asked.items if item.kind == "direction_open")
     seen, origin = item.evidence.object_ids
     cells = {name: f"{name} ({x}, {y})" for name, (x, y) in item.extra["points"].items()}
-    assert chat.answer_text(item, "rationale").startswith(f"<think>{cells[origin]} {cells[seen]} (")
+    assert chat.answer_text(item, "steps").startswith(f"{cells[origin]} {cells[seen]} (")
 
 
 def _right(item: Item) -> str:

@@ -13,7 +13,7 @@ from allocentric.core.errors import DataError
 from allocentric.core.parsing import read_answer
 from allocentric.core.records import item_from_record, item_to_record
 from allocentric.core.types import Choice, Item, Number, Sampling, Text
-from allocentric.datasets.chat import AnswerFormat, options_of, request_of
+from allocentric.datasets.chat import AnswerFormat, answer_of_steps, options_of, request_of
 from allocentric.eval.aggregation import Nested
 from allocentric.eval.benchmarks import _published as published
 from allocentric.eval.benchmarks._profiles import Profile, strict
@@ -54,8 +54,8 @@ def _prompt(item: Item, answer: AnswerFormat = "short") -> str:
 
 _REASONED = Profile(
     name=REASONED,
-    prompt=partial(_prompt, answer="rationale"),
-    read=read_answer,
+    prompt=partial(_prompt, answer="steps"),
+    read=lambda text, item: read_answer(answer_of_steps(text), item),
     sampling=Sampling(max_new_tokens=640),
 )
 
