@@ -31,10 +31,7 @@ from allocentric.train.recipe import TrainRecipe
 from allocentric.train.run import train
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
-WORDS = (
-    *("name", "column", "row", "point", "red", "blue", "green", "yellow", "purple", "orange", "cyan", "black"),
-    *("together", "above", "below", "think", "answer"),
-)
+WORDS = ("name", "column", "row", "point", "red", "blue", "green", "yellow", "purple", "orange", "cyan", "black")
 BASELINES = "baselines"
 
 

@@ -189,8 +189,8 @@ SENTENCES: Mapping[str, Callable[[Step, Sequence[Step]], str]] = {
     "side": lambda step, _: f"{step.output}.",
     "length": lambda step, _: f"{step.output:.1f}",
     "option": lambda step, _: f"{step.inputs['letter']}:",
-    "total": lambda step, _: f"together {step.output:.1f}.",
+    "total": lambda step, _: f"= {step.output:.1f}.",
     "shortest": lambda _, __: "",
     "says": lambda step, _: f"{step.inputs['letter']}. {step.inputs['text']}: {'yes' if step.output else 'no'}.",
 }
-"""Terse, since small models write them out: "A: red (1, 2) blue (3, 0) (+2, -2) 2.8 together 2.8." """
+"""Terse, since small models write them out: "A: red (1, 2) blue (3, 0) (+2, -2) 2.8 = 2.8." """
