@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -140,6 +141,20 @@ def test_reasoned_answers_are_asked_alike_in_training_and_evaluation_and_score_o
     seen, origin = item.evidence.object_ids
     cells = {name: f"{name} ({x}, {y})" for name, (x, y) in item.extra["points"].items()}
     assert chat.answer_text(item, "steps").startswith(f"{cells[origin]} {cells[seen]} (")
+
+
+@pytest.mark.parametrize("answer", ["rationale", "steps"])
+def test_items_of_a_file_are_learnt_with_their_derivation(answer: Literal["rationale", "steps"], folder: Path) -> None:
+    asked = questions(DataSettings(items=folder / "every.jsonl", answer=answer), seed=0)
+    for item in asked.items:
+        said = asked.answer(item)
+        assert asked.wording(item).endswith(chat.request_of(item, answer))
+        assert asked.score(item, said).value == 1
+        if isinstance(item.gold, Choice):  # the steps are right, what they end in is not
+            right, wrong = "ABC"[item.gold.index], "BCA"[item.gold.index]
+            ends = {"rationale": f"<answer>{right}", "steps": f"The answer is {right}"}
+            assert ends[answer] in said
+            assert asked.score(item, said.replace(ends[answer], ends[answer][:-1] + wrong)).value == 0
 
 
 def _right(item: Item) -> str:
