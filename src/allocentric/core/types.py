@@ -267,10 +267,12 @@ class Unreadable:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
-    """One operation of the derivation of an answer; `datasets.trace.replay` recomputes `output` from the scene."""
+    """One operation of the derivation of an answer; `datasets.trace.replay` recomputes `output` from the scene, for
+    questions about boards `datasets.sparkle.steps.replay` from the points.
+    """
 
     op: str
-    """Name of an operation in `datasets.trace`."""
+    """Name of an operation in `datasets.trace`, or in `datasets.sparkle.steps`."""
     inputs: Mapping[str, Any]
     """JSON values; {"step": k} stands for the output of step k."""
     output: Any

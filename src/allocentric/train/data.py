@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -86,12 +87,12 @@ def questions(settings: DataSettings, *, seed: int) -> Questions:
         items = [item for item in items if item.kind in settings.kinds]
     if not items:
         raise DataError("no items are left with these settings of data")
-    ours = settings.answer != "short" and settings.profile is None
+    ours = settings.answer == "rationale" or (settings.answer == "steps" and settings.profile is None)
     return Questions(
         settings=settings,
         items=tuple(limited(items, settings.limit, seed=seed)),
         wording=(lambda item: chat.prompt_text(item, settings.answer)) if ours else short,
-        score=score if settings.answer == "short" else lambda item, text: _score_end(score, item, text),
+        score=score if settings.answer == "short" else partial(_score_end, score, steps=settings.answer == "steps"),
     )
 
 
@@ -123,10 +124,12 @@ def _core_score(item: Item, text: str) -> Score:
     return scoring.score(answer, item.gold, option_count=len(item.choices) or None)
 
 
-def _score_end(score: Callable[[Item, str], Score], item: Item, text: str) -> Score:
+def _score_end(score: Callable[[Item, str], Score], item: Item, text: str, *, steps: bool) -> Score:
     """What stands after the thinking, or at the end of the steps, as the benchmark scores it."""
-    end = parsing.final_part(chat.answer_of_steps(text))
-    return Score(value=0.0, answer=end) if isinstance(end, Unreadable) else score(item, end)
+    end = parsing.final_part(text)
+    if isinstance(end, Unreadable):
+        return Score(value=0.0, answer=end)
+    return score(item, chat.answer_of_steps(end) if steps else end)
 
 
 def _size(file: Any) -> Any:

@@ -123,8 +123,8 @@ class DataSettings(config.Settings):
     """Only these question types; empty takes all."""
     answer: AnswerFormat = "short"
     """short: a letter, number or phrase. rationale: the derivation in <think>, then the answer in <answer>, which the
-    question asks for, in our words or in those of `profile`. In every turn of an episode: what was seen, before the
-    action. steps: the derivation alone, which ends in the answer."""
+    question asks for. In every turn of an episode: what was seen, before the action. steps: the derivation alone,
+    which ends in the answer, asked for in the words of `profile` where one is named."""
     frames: FramesPolicy = FramesPolicy(count=8)
     """Which pictures are shown; `as_video` shows them as one native video (sft only), `count: 0` trains blind."""
     limit: int | None = Field(default=None, ge=1)

@@ -62,6 +62,10 @@ def trainer(work: Work, settings: Settings) -> Any:
 
     if settings.vllm != "off" and settings.protocol == "text":
         raise SettingsError("the text protocol is not drawn by vllm; set vllm: off, or protocol: tools")
+    base = watched(GRPOTrainer, work)
+    if settings.credit is not None:
+        require_attention(work)
+        base = credited(base, settings.credit)
     weights = {name: getattr(settings.rewards, name) for name in ("success", "format", "distance")}
     functions: list[Callable[..., list[float]]] = [success, format, distance]
     arguments = work.configure(
@@ -77,10 +81,6 @@ def trainer(work: Work, settings: Settings) -> Any:
     own_template = processor.chat_template
     if settings.protocol == "text":
         processor.chat_template = _tool_template()  # for TRL's own examination alone; see `played`
-    base = watched(GRPOTrainer, work)
-    if settings.credit is not None:
-        require_attention(work)
-        base = credited(base, settings.credit)
     try:
         made = built(
             lambda: played(base, settings)(

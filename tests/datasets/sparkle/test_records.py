@@ -150,6 +150,7 @@ def test_items_of_a_file_are_learnt_with_their_derivation(answer: Literal["ratio
         said = asked.answer(item)
         assert asked.wording(item).endswith(chat.request_of(item, answer))
         assert asked.score(item, said).value == 1
+        assert asked.score(item, f"<think>{chat.answer_text(item, 'steps')}").value == 0  # it never came to an end
         if isinstance(item.gold, Choice):  # the steps are right, what they end in is not
             right, wrong = "ABC"[item.gold.index], "BCA"[item.gold.index]
             ends = {"rationale": f"<answer>{right}", "steps": f"The answer is {right}"}

@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 
 from allocentric.core.errors import DataError
-from allocentric.core.parsing import read_answer
+from allocentric.core.parsing import final_part, read_answer
 from allocentric.core.records import item_from_record, item_to_record
-from allocentric.core.types import Choice, Item, Number, Sampling, Text
+from allocentric.core.types import Answer, Choice, Item, Number, Sampling, Text, Unreadable
 from allocentric.datasets.chat import AnswerFormat, answer_of_steps, options_of, request_of
 from allocentric.eval.aggregation import Nested
 from allocentric.eval.benchmarks import _published as published
@@ -52,10 +52,16 @@ def _prompt(item: Item, answer: AnswerFormat = "short") -> str:
     return "\n".join([item.prompt, *options_of(item), request_of(item, answer)])
 
 
+def _read_end(text: str, item: Item) -> Answer | Unreadable:
+    """What the last sentence says; a text that ends while thinking says nothing."""
+    end = final_part(text)
+    return end if isinstance(end, Unreadable) else read_answer(answer_of_steps(end), item)
+
+
 _REASONED = Profile(
     name=REASONED,
     prompt=partial(_prompt, answer="steps"),
-    read=lambda text, item: read_answer(answer_of_steps(text), item),
+    read=_read_end,
     sampling=Sampling(max_new_tokens=640),
 )
 
