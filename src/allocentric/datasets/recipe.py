@@ -52,8 +52,8 @@ class MakeRecipe(Settings):
     allow_short: bool = False
     """Take what there is where a type gives fewer items than wanted, instead of stopping."""
     answer: AnswerFormat = "short"
-    """Assistant text of the `messages` column: "short" letter or number, "rationale" in <think> and <answer>, or "steps"
-    alone."""
+    """Assistant text of the `messages` column: "short" letter or number, "rationale" in <think> and <answer>, or
+    "steps" alone."""
     splits: Mapping[str, float] = {"train": 1.0}
     """Split -> share of the scenes; no scene is in two splits."""
     chat: tuple[ChatFile, ...] = ()
