@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 from allocentric.agents.models import scripted
-from allocentric.core.types import Choice, Item, Model, Number, Prompt
+from allocentric.core.types import Item, Model, Prompt
 
 Name = Literal["random", "constant", "frequency", "oracle"]
 NAMES: tuple[Name, ...] = ("random", "constant", "frequency", "oracle")
@@ -48,8 +48,3 @@ class ScriptedAnswers:
 
     def _built(self, seed: int) -> Model:
         return scripted.build(scripted.Settings(policy=self._name, seed=seed), items=self._items)
-
-
-def has_constant(items: Iterable[Item]) -> bool:
-    """Whether the constant baseline is defined: every answer is an option or a number."""
-    return all(isinstance(item.gold, Choice | Number) for item in items)

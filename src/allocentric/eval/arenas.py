@@ -13,7 +13,7 @@ import numpy as np
 
 from allocentric.agents import navigators, search_baselines
 from allocentric.agents.adapters import Adapter, Form, HeadAdapter, WalkAdapter
-from allocentric.agents.question_baselines import NAMES, ScriptedAnswers, has_constant
+from allocentric.agents.question_baselines import NAMES, ScriptedAnswers
 from allocentric.agents.rollout import Environment, Start
 from allocentric.core.config import resolved
 from allocentric.core.errors import SettingsError, suggestion
@@ -216,10 +216,8 @@ class WalkArena:
 
     @property
     def left_out(self) -> dict[str, str]:
-        """Saliency needs a picture, and the constant answer a form."""
-        if self.questions:
-            return answers_left_out(self._items)
-        return {} if "rgb" in self._sensors else {"greedy saliency": "needs the sensor rgb"}
+        """Saliency needs a picture."""
+        return {} if self.questions or "rgb" in self._sensors else {"greedy saliency": "needs the sensor rgb"}
 
     def chance(self, start: Start) -> float | None:
         """Of one option of a question. For walks not defined: it depends on how chance walks; see the baselines."""
@@ -274,8 +272,8 @@ class StreamArena:
 
     @property
     def left_out(self) -> dict[str, str]:
-        """The constant answer needs a form."""
-        return answers_left_out(self.items)
+        """None is."""
+        return {}
 
     def chance(self, start: Start) -> float | None:
         """Of one option of every question being right, as a success is."""
@@ -312,13 +310,7 @@ def answers(
     items: Sequence[Item], asked: Callable[[], Item | None], action: Callable[[str], Any]
 ) -> dict[str, Policy]:
     """The baselines of questions by name, weakest first; see `ScriptedAnswers`."""
-    out = answers_left_out(items)
-    return {name: ScriptedAnswers(name, items, asked, action) for name in NAMES if name not in out}
-
-
-def answers_left_out(items: Sequence[Item]) -> dict[str, str]:
-    """Why a baseline of questions can't answer these."""
-    return {} if has_constant(items) else {"constant": "some answers are neither an option nor a number"}
+    return {name: ScriptedAnswers(name, items, asked, action) for name in NAMES}
 
 
 def chance_of(item: Item) -> float | None:

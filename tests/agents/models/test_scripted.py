@@ -66,9 +66,10 @@ def test_constant() -> None:
     assert set(answers("constant", CHOICES, option=2)) == {"C"}
     assert answers("constant", [item("a", Choice(0), choices=("yes", "no"))], option=3) == ["B"]
     assert set(answers("constant", COUNTS, number=2.5)) == {"2.5"}
-    model = scripted.build(scripted.Settings(policy="constant"), items={"a": item("a", Direction(0.0, 0.0))})
-    response = model.generate([Prompt(item_id="a", text="?")])[0]
-    assert (response.finish_reason, response.error) == ("error", "no constant answer is defined for Direction (k)")
+    texts = [item(str(k), Text(("right", "left", "right")[k % 3])) for k in range(9)]
+    assert set(answers("constant", texts)) == set(answers("constant", texts[::-1])) == {"left"}
+    directions = [item("a", Direction(0.5, 0.0)), item("b", Direction(0.25, 0.0), kind="other")]
+    assert answers("constant", directions) == answers("oracle", directions)  # each the only one of its kind
 
 
 def test_frequency_is_the_best_single_answer_of_each_kind() -> None:

@@ -33,9 +33,9 @@ class Settings(config.Settings):
 
     policy: Literal["random", "constant", "frequency", "oracle"]
     """random: uniform over the options; for numbers uniform over the range of the kind's golds (whole numbers where
-    all of them are whole); for other answers one of the kind's golds. constant: always the same option or number.
-    frequency: the most frequent gold letter of the kind; for numbers the constant with the highest mean relative
-    accuracy. oracle: the gold answer."""
+    all of them are whole); for other answers one of the kind's golds. constant: always the same option or number; for
+    other answers the first of the kind's golds in the order of their written forms. frequency: the most frequent gold
+    letter of the kind; for numbers the constant with the highest mean relative accuracy. oracle: the gold answer."""
     seed: int = 0
     """Of `random`. The draw depends on the seed and the item's id only, never on the order of the questions."""
     option: int = 0
@@ -84,8 +84,11 @@ class _Scripted:
         for item in items.values():
             self._golds[item.kind].append(item.gold)
         self._frequent: dict[str, Answer] = {}
+        self._first: dict[str, Answer] = {}
         if settings.policy == "frequency":
             self._frequent = {kind: most_frequent(golds) for kind, golds in self._golds.items()}
+        if settings.policy == "constant":
+            self._first = {kind: min(golds, key=text_from_answer) for kind, golds in self._golds.items()}
 
     def generate(self, batch: Sequence[Prompt]) -> list[Response]:
         """One response per prompt, in order."""
@@ -95,12 +98,9 @@ class _Scripted:
         item = self._items.get(prompt.item_id)
         if item is None:
             return _failure(f"the {self.name} baseline was not given the item {prompt.item_id!r}")
-        answer = self._answer(item)
-        if answer is None:
-            return _failure(f"no constant answer is defined for {type(item.gold).__name__} ({item.kind})")
-        return Response(text=self._write(item, answer), seconds=0.0)
+        return Response(text=self._write(item, self._answer(item)), seconds=0.0)
 
-    def _answer(self, item: Item) -> Answer | None:
+    def _answer(self, item: Item) -> Answer:
         match self._settings.policy:
             case "oracle":
                 return item.gold
@@ -111,10 +111,10 @@ class _Scripted:
             case "random":
                 return self._random(item)
 
-    def _constant(self, item: Item) -> Answer | None:
+    def _constant(self, item: Item) -> Answer:
         if isinstance(item.gold, Choice):
             return Choice(self._settings.option % max(len(item.choices), 1))
-        return Number(self._settings.number) if isinstance(item.gold, Number) else None
+        return Number(self._settings.number) if isinstance(item.gold, Number) else self._first[item.kind]
 
     def _random(self, item: Item) -> Answer:
         rng = item_generator(self._settings.seed, item.id)
