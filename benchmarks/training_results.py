@@ -23,12 +23,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from allocentric.core.config import load_recipe, settings_from_mapping
+from allocentric.core.config import load_recipe, resolved, settings_from_mapping
+from allocentric.core.runlog import run_folder
 from allocentric.eval.recipe import EvalRecipe
 from allocentric.eval.run import evaluate
+from allocentric.eval.work.crew import Workers
 from allocentric.train import tiny
 from allocentric.train.recipe import TrainRecipe
 from allocentric.train.run import train
+from allocentric.train.work import plan
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 WORDS = ("name", "column", "row", "point", "red", "blue", "green", "yellow", "purple", "orange", "cyan", "black")
@@ -126,6 +129,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--init-std", type=float, default=0.2, help="of its random weights")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--loaders", type=int, default=0, help="processes that read pictures for a trainer")
+    parser.add_argument("--processes", type=int, default=1, help="that share a training batch, and questions")
     parser.add_argument("--parallel", action="store_true", help="rows side by side, a process each")
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies the steps of every recipe")
     parser.add_argument("--set", nargs="+", default=[], dest="settings", help="overrides of every training recipe")
@@ -193,7 +197,7 @@ def measured(options: argparse.Namespace, name: str) -> dict[str, Any]:
         "limit": options.limit,
     }
     recipe = settings_from_mapping(EvalRecipe, asked, where=name)
-    results = evaluate(recipe, options.folder / "runs").results
+    results = evaluate(recipe, options.folder / "runs", workers=Workers(count=options.processes)).results
     return {model["model"]: cells(model["profiles"][results["profile"]]) for model in results["models"]}
 
 
@@ -210,8 +214,25 @@ def trained(options: argparse.Namespace, stage: Stage, path: str) -> str:
     if options.loaders:
         overrides.append(f"trainer={{dataloader_num_workers: {options.loaders}, dataloader_persistent_workers: true}}")
     recipe = load_recipe(CONFIGS / "train" / f"{stage.recipe}.yaml", TrainRecipe, overrides)
-    recipe = recipe.model_copy(update={"steps": max(1, round(options.scale * stage.share * recipe.steps))})
-    return str(train(recipe, options.folder / "runs").folder / "model")
+    changed = {"steps": max(1, round(options.scale * stage.share * recipe.steps)), "processes": options.processes}
+    recipe = recipe.model_copy(update={**changed, "batch_size": recipe.batch_size // options.processes})
+    runs = options.folder / "runs"
+    folder = train(recipe, runs).folder if options.processes == 1 else launched(recipe, runs)
+    return str(folder / "model")
+
+
+def launched(recipe: TrainRecipe, runs: Path) -> Path:
+    """The run folder of a recipe for several processes, as docs/training.md starts them."""
+    folder = run_folder(runs, recipe.name, plan(recipe).settings)
+    file = runs / f"{folder.name}.json"
+    runs.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(resolved(recipe)))
+    launcher = ["-m", "accelerate.commands.launch", "--config_file", str(CONFIGS / "accelerate" / "ddp.yaml")]
+    program = ["-m", "allocentric.cli", "train", str(file), "--runs", str(runs)]
+    launch = [sys.executable, *launcher, "--num_processes", str(recipe.processes), *program]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    subprocess.run(launch, env=environment, check=True, stdout=subprocess.DEVNULL)
+    return folder
 
 
 def cells(scored: dict[str, Any]) -> dict[str, Any]:
