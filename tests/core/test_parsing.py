@@ -272,6 +272,7 @@ _LONG += [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", _LONG)
 def test_time_is_linear(piece: str) -> None:
     def read(length: int) -> None:

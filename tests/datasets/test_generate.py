@@ -103,6 +103,7 @@ def test_mistakes_are_named_before_anything_is_made(source):
         generate(source, ["object_counting"], workers=0)
 
 
+@pytest.mark.slow
 def test_label_counts_of_the_strict_profile_are_far_smaller(source):
     strict = [item for scene in generate(source, METADATA_TYPES, profile="revsi") for item in scene]
     assert 1000 < len(strict) < 4000

@@ -119,6 +119,7 @@ def test_same_seed_same_bytes(sensors: tuple[str, ...]) -> None:
     assert len(scenes) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sync", "async"])
 @pytest.mark.parametrize("task", ["object", "question"])
 def test_vectors_play_the_episodes_of_single_environments(mode: str, task: str) -> None:

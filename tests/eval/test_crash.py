@@ -30,6 +30,7 @@ def undisturbed(tmp_path_factory):
     return only_folder(runs)
 
 
+@pytest.mark.slow
 # 36 items x 4 models = 144 lines: the first, inside a model, between models, the last; nothing, a part, everything.
 @pytest.mark.parametrize(("point", "length"), [(0, 0), (0, 50), (21, 100), (35, 10_000_000), (90, 333), (143, 1)])
 def test_killed_at_a_write(undisturbed, tmp_path, point, length):

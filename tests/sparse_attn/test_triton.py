@@ -27,7 +27,8 @@ cases = pytest.mark.skipif(not INTERPRETED, reason="runs in the process that tes
 
 
 @pytest.mark.skipif(INTERPRETED, reason="this is that process")
-@pytest.mark.parametrize("which", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("which", ["not slow", "slow"])
 def test_under_the_interpreter(which: str) -> None:
     command = [sys.executable, "-m", "pytest", __file__, "-m", which, "-p", "no:cacheprovider", "-o", "addopts=-q"]
     done = subprocess.run(

@@ -78,3 +78,27 @@ def recipe_of(items_file: Path, tiny_models: dict[str, Path]) -> Any:
         return settings_from_mapping(TrainRecipe, values, where="test")
 
     return make
+
+
+@pytest.fixture
+def given_answers() -> Any:
+    """The function that makes a run folder of a recipe in which answers are drawn already: (recipe, runs) -> folder.
+
+    Right and wrong ones for colours, both wrong for counts.
+    """
+    from allocentric.core.runlog import RunLog, run_folder
+    from allocentric.train.work import plan
+
+    def make(recipe: Any, runs: Path) -> Path:
+        job = plan(recipe)
+        folder = run_folder(runs, recipe.name, job.settings)
+        assert job.questions is not None
+        with RunLog(folder, job.settings) as log:
+            for item in job.questions.items:
+                right = job.questions.answer(item) if item.kind == "color" else "none"
+                texts = ["not a letter", right]
+                scores = [job.questions.score(item, text).value for text in texts]
+                log.append([(f"sampled/{item.id}", {"texts": texts, "scores": scores})])
+        return folder
+
+    return make

@@ -126,6 +126,7 @@ def test_loss_lies_on_what_the_expert_writes(recipe_of: Any, panorama_folder: Pa
         assert len(example["image_grid_thw"]) == len(texts)  # the last turn is answered without a picture
 
 
+@pytest.mark.slow
 def test_a_run_learns_episodes_and_plays_held_out_ones(recipe_of: Any, panorama_folder: Path, tmp_path: Path) -> None:
     learnt = {"folder": str(panorama_folder), "settings": SMALL, "max_turns": 3, "episodes": 4}
     recipe = recipe_of(

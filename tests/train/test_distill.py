@@ -51,6 +51,7 @@ def test_the_divergence_is_that_of_a_loop() -> None:
     assert distill.divergence(torch.tensor(ours), torch.tensor(ours), 2.0).item() == pytest.approx(0.0, abs=1e-7)
 
 
+@pytest.mark.slow
 def test_layers_then_answers_come_nearer_to_the_teacher(
     recipe_of: Any, tiny_models: dict[str, Path], tmp_path: Path
 ) -> None:

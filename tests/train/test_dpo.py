@@ -11,7 +11,7 @@ import torch
 pytest.importorskip("trl")
 
 from allocentric.core.errors import SettingsError
-from allocentric.core.runlog import RunLog, read_samples
+from allocentric.core.runlog import read_samples
 from allocentric.train.dpo import preference_pairs
 from allocentric.train.run import train
 from allocentric.train.work import Work, plan
@@ -24,23 +24,9 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def given_answers(recipe: Any, runs: Path) -> Path:
-    """A run folder in which the answers are drawn already: right and wrong for colours, both wrong for counts."""
-    job = plan(recipe)
-    from allocentric.core.runlog import run_folder
-
-    folder = run_folder(runs, recipe.name, job.settings)
-    assert job.questions is not None
-    with RunLog(folder, job.settings) as log:
-        for item in job.questions.items:
-            right = job.questions.answer(item) if item.kind == "color" else "none"
-            texts = ["not a letter", right]
-            scores = [job.questions.score(item, text).value for text in texts]
-            log.append([(f"sampled/{item.id}", {"texts": texts, "scores": scores})])
-    return folder
-
-
-def test_pairs_are_the_best_and_the_worst_where_they_differ_enough(recipe_of: Any, tmp_path: Path) -> None:
+def test_pairs_are_the_best_and_the_worst_where_they_differ_enough(
+    recipe_of: Any, given_answers: Any, tmp_path: Path
+) -> None:
     recipe = recipe_of(STAGE)
     folder = given_answers(recipe, tmp_path)
     work = Work(plan(recipe), folder, None)
@@ -52,7 +38,7 @@ def test_pairs_are_the_best_and_the_worst_where_they_differ_enough(recipe_of: An
 
 
 @pytest.mark.slow
-def test_the_preferred_answer_gains(recipe_of: Any, tmp_path: Path) -> None:
+def test_the_preferred_answer_gains(recipe_of: Any, given_answers: Any, tmp_path: Path) -> None:
     recipe = recipe_of(STAGE, steps=6, batch_size=4, learning_rate=2e-3)
     given_answers(recipe, tmp_path)
     result = train(recipe, tmp_path)

@@ -115,6 +115,32 @@ def test_groups_of_answers_by_a_model_that_is_spread(recipe_of: Any, tmp_path: P
     assert all(len(row) == 3 and all(math.isfinite(value) for value in row) for row in rows)
 
 
+def test_questions_are_shared_where_answers_are_sampled_first(recipe_of: Any, tmp_path: Path) -> None:
+    measured = {**GROUPS, "curriculum": {"samples": 2, "order": "as_given"}}
+    single = alone(recipe_of, measured, tmp_path, accumulate=2, steps=1)
+    recipe = recipe_of(measured, batch_size=2, processes=2, steps=1)
+    launched("ddp", "-m", "allocentric.cli", "train", written(recipe, tmp_path), "--runs", str(tmp_path))
+    ours, wanted = (
+        {key: row for key, row in read_samples(folder).items() if key.startswith("sampled/")}
+        for folder in (folder_of(recipe, tmp_path), single)
+    )
+    assert len(wanted) == 8
+    assert ours == wanted
+
+
+@pytest.mark.parametrize("kind", ["ddp", "fsdp2"])
+def test_preferences_over_processes(recipe_of: Any, given_answers: Any, tmp_path: Path, kind: str) -> None:
+    stage = {"name": "dpo", "samples": 2, "max_new_tokens": 3}
+    names = ("loss", "grad_norm", "rewards/margins")
+    given_answers(recipe_of(stage, batch_size=2), tmp_path)
+    wanted = curve(alone(recipe_of, stage, tmp_path), *names)
+    recipe = recipe_of(stage, batch_size=1, processes=2)
+    given_answers(recipe, tmp_path)
+    launched(kind, str(SPREAD), written(recipe, tmp_path), str(tmp_path))
+    assert len(wanted) == 3
+    assert curve(folder_of(recipe, tmp_path), *names) == [pytest.approx(row, rel=1e-4, abs=1e-6) for row in wanted]
+
+
 def test_spreading_over_cpus_is_not_silently_copying(monkeypatch: pytest.MonkeyPatch) -> None:
     from types import SimpleNamespace
 

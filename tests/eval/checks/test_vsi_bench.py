@@ -70,6 +70,7 @@ def test_questions_about_unknown_scenes_are_not_answerable(folder, tmp_path):
     assert figures[record["question_type"]] == {"n": 1, "answerable": 0, "agree": 0, "mra": None}
 
 
+@pytest.mark.slow
 def test_generated_questions_are_read_back_and_answered_alike(folder):
     """Text -> steps -> answer, for questions whose text we wrote ourselves."""
     source = vsi_metadata.build(vsi_metadata.Settings(path=folder))

@@ -99,6 +99,7 @@ def test_passages_join_all_areas_and_lie_on_both_rims(scene: Scene) -> None:
         assert all(shapes[a.id].intersection(shapes[b.id]).area < 1e-6 for b in scene.rooms[k + 1 :])
 
 
+@pytest.mark.slow
 def test_a_walker_reaches_every_area(scene: Scene) -> None:
     """By a flood fill of the free floor that is written here, and by the package's own graph."""
     walkable = walkable_map(scene, radius_m=0.35, cell_m=0.1)

@@ -57,9 +57,10 @@ def check(
     questions: Annotated[Path, typer.Option(help="VSI-Bench questions, one JSON record per line.")],
 ) -> CheckResult:
     """Regenerate VSI-Bench's published answers from its published metadata and count where they agree."""
+    asked = list(read_questions(questions))
     source = vsi_metadata.build(vsi_metadata.Settings(path=metadata))
     scenes = {scene_id: source.load(scene_id) for scene_id in source.scene_ids()}
-    outcomes = [_outcome(question, scenes.get(question.scene_id)) for question in read_questions(questions)]
+    outcomes = [_outcome(question, scenes.get(question.scene_id)) for question in asked]
     figures = {kind: _figures([o for o in outcomes if o.question.kind == kind]) for kind in _kinds(outcomes)}
     exact = [o for o in outcomes if o.question.kind not in (_DISTANCE, "object_counting") and o.answer is not None]
     return CheckResult(
