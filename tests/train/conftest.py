@@ -81,6 +81,18 @@ def recipe_of(items_file: Path, tiny_models: dict[str, Path]) -> Any:
 
 
 @pytest.fixture
+def unlike_answers(items_file: Path) -> Path:
+    """The same questions with answers in words, of one and of many tokens by turns."""
+    records = [json.loads(line) for line in items_file.read_text().splitlines()]
+    for index, record in enumerate(records):
+        text = "it is a wall with a long row of stripes" if index % 2 else "red"
+        record |= {"choices": [], "gold": {"type": "text", "text": text}}
+    file = items_file.parent / "unlike.jsonl"
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return file
+
+
+@pytest.fixture
 def given_answers() -> Any:
     """The function that makes a run folder of a recipe in which answers are drawn already: (recipe, runs) -> folder.
 

@@ -64,8 +64,8 @@ def alone(recipe_of: Any, stage: Any, runs: Path, **settings: Any) -> Path:
     return train(recipe_of(stage, batch_size=2, **settings), runs).folder
 
 
-def test_copies_of_the_model_learn_what_one_learns(recipe_of: Any, tmp_path: Path) -> None:
-    settings = {"steps": 3, "save_every": 2}
+def test_copies_of_the_model_learn_what_one_learns(recipe_of: Any, unlike_answers: Path, tmp_path: Path) -> None:
+    settings = {"steps": 3, "save_every": 2, "shuffle": False, "data": {"items": str(unlike_answers)}}
     wanted = curve(alone(recipe_of, "sft", tmp_path, **settings), "loss", "grad_norm")
     recipe = recipe_of("sft", batch_size=1, processes=2, **settings)
     done = launched("ddp", "-m", "allocentric.cli", "train", written(recipe, tmp_path), "--runs", str(tmp_path))

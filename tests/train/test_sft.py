@@ -57,6 +57,18 @@ def test_a_run_leaves_a_checkpoint_curves_and_answers(recipe_of: Any, items_file
     assert again.results == result.results
 
 
+def test_passes_of_an_update_weigh_by_their_tokens(recipe_of: Any, unlike_answers: Path, tmp_path: Path) -> None:
+    """One pass over two answers of unlike lengths is two passes over one each."""
+    settings = {"steps": 2, "shuffle": False, "data": {"items": str(unlike_answers)}}
+    curves = []
+    for passes in (1, 2):
+        recipe = recipe_of("sft", batch_size=2 // passes, accumulate=passes, **settings)
+        kept = read_samples(train(recipe, tmp_path).folder)
+        curves.append([(row["loss"], row["grad_norm"]) for key, row in sorted(kept.items()) if "metrics/" in key])
+    assert len(curves[0]) == 2
+    assert curves[1] == [pytest.approx(row, rel=1e-5) for row in curves[0]]
+
+
 @pytest.mark.slow
 def test_frozen_parts_stay_and_the_rest_moves(recipe_of: Any, tmp_path: Path) -> None:
     from transformers import AutoModelForImageTextToText

@@ -52,6 +52,9 @@ def trainer(work: Work, settings: Settings) -> Any:
             callbacks=work.callbacks,
         )
     )
+    # The mean is over the answers' tokens of all passes and processes of an update, as TRL's loss takes it. For Qwen's
+    # models transformers (5.23) would not count them, and each pass would weigh alike however short its answers.
+    made.model_accepts_loss_kwargs = True
     if settings.latent_frame is not None:
         made.latent_frame.head.requires_grad_(True)  # adapters freeze whatever they aren't put on
     return made
