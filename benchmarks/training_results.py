@@ -214,6 +214,8 @@ def trained(options: argparse.Namespace, stage: Stage, path: str) -> str:
     if options.loaders:
         overrides.append(f"trainer={{dataloader_num_workers: {options.loaders}, dataloader_persistent_workers: true}}")
     recipe = load_recipe(CONFIGS / "train" / f"{stage.recipe}.yaml", TrainRecipe, overrides)
+    if recipe.batch_size % options.processes:
+        raise SystemExit(f"--processes {options.processes} does not divide the batch of {recipe.batch_size}")
     changed = {"steps": max(1, round(options.scale * stage.share * recipe.steps)), "processes": options.processes}
     recipe = recipe.model_copy(update={**changed, "batch_size": recipe.batch_size // options.processes})
     runs = options.folder / "runs"
